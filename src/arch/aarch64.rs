@@ -1,0 +1,71 @@
+//! AArch64. `svc` keeps every register but `x0`.
+//! LLVM reserves `x19`, so the loop's op pointer is `x20`.
+
+use core::arch::asm;
+
+use linux_raw_sys::general::clone_args;
+
+use super::{CLONE_ARGS_SIZE, CloneArgs, Start};
+
+/// Runs `clone3(2)`; the child enters the loop and never returns.
+///
+/// Returns what the kernel told the parent: a pid, or a negated errno.
+///
+/// # Safety
+///
+/// `args` and `start`, and everything the plan points to, must stay valid until
+/// the child has left this address space, and nobody else may write the frame.
+/// `args` must not ask for a stack, for shared signal handlers or a thread.
+pub(crate) unsafe fn clone3(args: &clone_args, start: Start<'_>) -> usize {
+    let ret: usize;
+    // SAFETY: The caller keeps everything alive. The parent's path touches only
+    // the registers listed. The child's path leaves through `child`, which
+    // neither returns nor touches a stack, so `nostack` holds for both.
+    unsafe {
+        asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "b {child}",
+            "2:",
+            child = sym super::rawspawn_child,
+            in("x8") sc::nr::CLONE3,
+            inlateout("x0") args => ret,
+            in("x1") CLONE_ARGS_SIZE,
+            in("x20") start.ops,
+            in("x21") start.frame,
+            in("x22") 0usize, // no exec has failed yet
+            options(nostack),
+        );
+    }
+    ret
+}
+
+/// Runs `clone(2)`; the child enters the loop and never returns.
+///
+/// # Safety
+///
+/// As for [`clone3`].
+pub(crate) unsafe fn clone(args: CloneArgs, start: Start<'_>) -> usize {
+    let ret: usize;
+    // SAFETY: As in `clone3`. A stack of 0 leaves the child the parent's.
+    unsafe {
+        asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "b {child}",
+            "2:",
+            child = sym super::rawspawn_child,
+            in("x8") sc::nr::CLONE,
+            inlateout("x0") args.flags => ret,
+            in("x1") 0usize,
+            in("x2") args.pidfd,
+            in("x3") 0usize,
+            in("x4") args.child_tid,
+            in("x20") start.ops,
+            in("x21") start.frame,
+            in("x22") 0usize,
+            options(nostack),
+        );
+    }
+    ret
+}

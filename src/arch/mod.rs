@@ -1,0 +1,57 @@
+//! What each architecture supplies.
+//!
+//! | item | what it is |
+//! |---|---|
+//! | `clone3` | `clone3(2)` whose child enters the loop of `asm/` |
+//! | `clone` | the same by `clone(2)`, for kernels below 5.3 and filters that refuse `clone3` |
+//!
+//! To port: write `asm/<arch>.S` and `src/arch/<arch>.rs`, run `tests/arch.rs`.
+#![allow(unsafe_code)]
+
+use core::ffi::c_int;
+
+use linux_raw_sys::general::clone_args;
+
+use crate::plan::op::{Frame, Op};
+
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+mod imp;
+#[cfg(target_arch = "riscv64")]
+#[path = "riscv64.rs"]
+mod imp;
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+mod imp;
+
+#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64")))]
+compile_error!("no child loop for this architecture yet: see src/arch/mod.rs");
+
+pub(crate) use imp::{clone, clone3};
+
+/// What a child starts with.
+#[derive(Clone, Copy)]
+pub(crate) struct Start<'a> {
+    pub(crate) ops: *const Op<'a>,
+    pub(crate) frame: *const Frame,
+}
+
+/// The arguments of `clone(2)`, whose order differs by architecture.
+#[derive(Clone, Copy)]
+pub(crate) struct CloneArgs {
+    /// Flags and, in the low byte, the exit signal.
+    pub(crate) flags: usize,
+    /// Where `CLONE_PIDFD` puts the descriptor.
+    pub(crate) pidfd: *mut c_int,
+    pub(crate) child_tid: *const u32,
+}
+
+/// `sizeof(struct clone_args)` of Linux 5.3, the first: up to `tls`.
+pub(crate) const CLONE_ARGS_SIZE: usize = 64;
+const _: () = assert!(core::mem::offset_of!(clone_args, set_tid) == CLONE_ARGS_SIZE);
+
+unsafe extern "C" {
+    /// The loop of `asm/`. Not a function: it is entered with its own registers
+    /// and never returns.
+    fn rawspawn_child();
+}

@@ -1,0 +1,77 @@
+//! x86-64. `syscall` clobbers `rcx` and `r11` and keeps the rest.
+//! LLVM reserves `rbx`, so the loop's op pointer is `r15`.
+
+use core::arch::asm;
+
+use linux_raw_sys::general::clone_args;
+
+use super::{CLONE_ARGS_SIZE, CloneArgs, Start};
+
+/// Runs `clone3(2)`; the child enters the loop and never returns.
+///
+/// Returns what the kernel told the parent: a pid, or a negated errno.
+///
+/// # Safety
+///
+/// `args` and `start`, and everything the plan points to, must stay valid until
+/// the child has left this address space, and nobody else may write the frame.
+/// `args` must not ask for a stack, for shared signal handlers or a thread.
+pub(crate) unsafe fn clone3(args: &clone_args, start: Start<'_>) -> usize {
+    let ret: usize;
+    // SAFETY: The caller keeps everything alive. The parent's path touches only
+    // the registers listed. The child's path leaves through `child`, which
+    // neither returns nor touches a stack, so `nostack` holds for both.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "jmp {child}",
+            "2:",
+            child = sym super::rawspawn_child,
+            inlateout("rax") sc::nr::CLONE3 => ret,
+            in("rdi") args,
+            in("rsi") CLONE_ARGS_SIZE,
+            in("r13") 0usize, // no exec has failed yet
+            in("r14") start.frame,
+            in("r15") start.ops,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    ret
+}
+
+/// Runs `clone(2)`; the child enters the loop and never returns.
+///
+/// # Safety
+///
+/// As for [`clone3`].
+pub(crate) unsafe fn clone(args: CloneArgs, start: Start<'_>) -> usize {
+    let ret: usize;
+    // SAFETY: As in `clone3`. A stack of 0 leaves the child the parent's.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "jmp {child}",
+            "2:",
+            child = sym super::rawspawn_child,
+            inlateout("rax") sc::nr::CLONE => ret,
+            in("rdi") args.flags,
+            in("rsi") 0usize,
+            in("rdx") args.pidfd,
+            in("r10") args.child_tid,
+            in("r8") 0usize,
+            in("r13") 0usize,
+            in("r14") start.frame,
+            in("r15") start.ops,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    ret
+}

@@ -1,0 +1,33 @@
+//! Root and working directory.
+
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::plan::op::{Tag, sys};
+use crate::plan::{Step, Writer};
+use crate::request::{CurrentDir, Request};
+
+/// Changes the root, and the working directory with it: one outside the root
+/// would be the way out.
+pub(super) fn root<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+    if let Some(path) = request.root {
+        let tag = Tag::new(Step::Root);
+        plan.push(tag, sys!(CHROOT, path));
+        plan.push(tag, sys!(CHDIR, c"/"));
+    }
+}
+
+/// Changes the working directory.
+pub(super) fn cwd<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Error> {
+    let tag = Tag::new(Step::CurrentDir);
+    match request.cwd {
+        None => {}
+        Some(CurrentDir::Path(path)) => plan.push(tag, sys!(CHDIR, path)),
+        Some(CurrentDir::Fd(fd)) => {
+            if super::fds::is_overwritten(request, fd) {
+                return Err(Error::new(Step::CurrentDir, 0, Errno::EINVAL));
+            }
+            plan.push(tag, sys!(FCHDIR, fd));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The descriptors of the child: moved, opened, closed.
+
+use linux_raw_sys::general::{AT_FDCWD, F_DUPFD_CLOEXEC, F_SETFD, FD_CLOEXEC, O_CLOEXEC};
+
+use super::Input;
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::kernel::Feature;
+use crate::mode::Mode;
+use crate::plan::op::{Saved, Tag, sys};
+use crate::plan::{Step, Writer};
+use crate::request::{CurrentDir, Exec, FdAction, OtherFds, RawFd, Request};
+use crate::spawn::fallback::{Others, STACK_WORDS, mark_others};
+use crate::uapi::CLOSE_RANGE_CLOEXEC;
+
+/// The highest of the standard streams, which a child has unless told otherwise.
+const STDERR: RawFd = 2;
+
+/// A move of the parallel assignment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Move {
+    index: usize,
+    parent_fd: RawFd,
+    child_fd: RawFd,
+}
+
+/// The moves of `actions`, without those of a descriptor onto itself.
+fn real_moves<'a>(actions: &'a [FdAction<'a>]) -> impl Iterator<Item = Move> + Clone + 'a {
+    actions.iter().enumerate().filter_map(|(index, action)| match *action {
+        FdAction::Map { parent_fd, child_fd } if parent_fd != child_fd => {
+            Some(Move { index, parent_fd, child_fd })
+        }
+        _ => None,
+    })
+}
+
+/// Moves descriptors, as a parallel assignment.
+///
+/// A move may run once nothing is still to be read from its target. When none
+/// may, what is left are rings: then one target is copied to a number of the
+/// kernel's choice, which is free by definition, and its ring unwinds.
+pub(super) fn moves<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Error> {
+    let actions = request.fds;
+    check(actions)?;
+    for (index, action) in actions.iter().enumerate() {
+        if let FdAction::Map { parent_fd, child_fd } = *action {
+            if parent_fd == child_fd {
+                plan.push(Tag::item(Step::Move, index), sys!(FCNTL, child_fd, F_SETFD, 0));
+            }
+        }
+    }
+    let Some(mut pending) = Pending::new(plan, actions.len()) else {
+        // No room: count what the moves take at most, with a ring for every two.
+        for _ in 0..real_moves(actions).count().saturating_mul(3).div_ceil(2) {
+            plan.push(Tag::new(Step::Move), sys!(DUP3));
+        }
+        return Ok(());
+    };
+    let todo = || real_moves(actions);
+    loop {
+        let mut progress = false;
+        for m in todo() {
+            if pending.has(m) && !todo().any(|n| pending.has(n) && n.parent_fd == m.child_fd) {
+                plan.push(m.tag(), sys!(DUP3, m.parent_fd, m.child_fd, 0));
+                pending.remove(m);
+                progress = true;
+            }
+        }
+        if progress {
+            continue;
+        }
+        let Some(first) = todo().find(|m| pending.has(*m)) else { return Ok(()) };
+        let least = 0;
+        plan.push(first.tag(), sys!(FCNTL, first.child_fd, F_DUPFD_CLOEXEC, least).save());
+        let mut m = first;
+        while m.parent_fd != first.child_fd {
+            plan.push(m.tag(), sys!(DUP3, m.parent_fd, m.child_fd, 0));
+            pending.remove(m);
+            let Some(next) = todo().find(|n| pending.has(*n) && n.child_fd == m.parent_fd) else {
+                return Ok(()); // not reached: what is left are rings
+            };
+            m = next;
+        }
+        plan.push(m.tag(), sys!(DUP3, Saved, m.child_fd, 0));
+        pending.remove(m);
+    }
+}
+
+impl Move {
+    fn tag(self) -> Tag {
+        Tag::item(Step::Move, self.index)
+    }
+}
+
+/// Which moves are still to be planned: a bit each, in the plan's arena.
+struct Pending<'a>(&'a mut [usize]);
+
+impl<'a> Pending<'a> {
+    fn new(plan: &mut Writer<'a>, count: usize) -> Option<Self> {
+        plan.zeroed(count.div_ceil(usize::BITS as usize)).map(Self)
+    }
+
+    fn place(m: Move) -> (usize, usize) {
+        (m.index / usize::BITS as usize, 1 << (m.index % usize::BITS as usize))
+    }
+
+    fn has(&self, m: Move) -> bool {
+        let (word, bit) = Self::place(m);
+        self.0.get(word).is_some_and(|word| word & bit == 0)
+    }
+
+    fn remove(&mut self, m: Move) {
+        let (word, bit) = Self::place(m);
+        if let Some(word) = self.0.get_mut(word) {
+            *word |= bit;
+        }
+    }
+}
+
+/// Refuses negative numbers, and two actions about the same one.
+fn check(actions: &[FdAction<'_>]) -> Result<(), Error> {
+    for (index, action) in actions.iter().enumerate() {
+        let step = match action {
+            FdAction::Map { .. } => Step::Move,
+            FdAction::Open { .. } => Step::Open,
+            FdAction::Close { .. } => Step::Close,
+        };
+        let refuse = |errno| {
+            let tag = Tag::item(step, index);
+            Err(Error::new(tag.step, tag.index, errno))
+        };
+        let parent_fd = if let FdAction::Map { parent_fd, .. } = action { *parent_fd } else { 0 };
+        if action.child_fd() < 0 || parent_fd < 0 {
+            return refuse(Errno::EBADF);
+        }
+        let mut earlier = actions.iter().take(index);
+        if earlier.any(|earlier| earlier.child_fd() == action.child_fd()) {
+            return refuse(Errno::EINVAL);
+        }
+    }
+    Ok(())
+}
+
+/// Opens files.
+///
+/// The kernel picks the lowest free number, which may be `child_fd` itself; a
+/// child that cannot branch must not care. So: open close-on-exec, `dup3` (equal
+/// numbers give EINVAL, which is fine), clear close-on-exec. The first copy
+/// closes itself at exec. The target is closed first for devices that can be
+/// opened but once, and for a child at its limit.
+pub(super) fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+    for (index, action) in request.fds.iter().enumerate() {
+        if let FdAction::Open { child_fd, path, flags, mode } = *action {
+            let tag = Tag::item(Step::Open, index);
+            let flags = flags | O_CLOEXEC.cast_signed();
+            plan.push(tag, sys!(CLOSE, child_fd).ok_any());
+            plan.push(tag, sys!(OPENAT, AT_FDCWD, path, flags, mode).save());
+            plan.push(tag, sys!(DUP3, Saved, child_fd, 0).ok(Errno::EINVAL));
+            plan.push(tag, sys!(FCNTL, child_fd, F_SETFD, 0));
+        }
+    }
+}
+
+/// Closes what the request names. Linux frees the number whatever it answers.
+pub(super) fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+    for (index, action) in request.fds.iter().enumerate() {
+        if let FdAction::Close { child_fd } = *action {
+            plan.push(Tag::item(Step::Close, index), sys!(CLOSE, child_fd).ok_any());
+        }
+    }
+}
+
+/// Closes what the request does not name, by what the kernel offers.
+pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
+    let Input { request, kernel, .. } = input;
+    if request.other_fds == OtherFds::Inherit {
+        return;
+    }
+    let tag = Tag::new(Step::CloseOthers);
+    if kernel.has(Feature::CloseRangeCloexec) {
+        for (first, last) in gaps(request.fds, [None, None]) {
+            plan.push(tag, sys!(CLOSE_RANGE, first, last, CLOSE_RANGE_CLOEXEC));
+        }
+    } else if kernel.has(Feature::CloseRange) {
+        // What must last until exec is passed over, and marked.
+        let exec = match request.exec {
+            Exec::Fd(fd) if !request.fds.iter().any(|action| action.child_fd() == fd) => Some(fd),
+            _ => None,
+        };
+        if let Some(fd) = exec {
+            plan.push(tag, sys!(FCNTL, fd, F_SETFD, FD_CLOEXEC).ok(Errno::EBADF));
+        }
+        for (first, last) in gaps(request.fds, [exec, input.caller.pipe]) {
+            plan.push(tag, sys!(CLOSE_RANGE, first, last, 0));
+        }
+    } else {
+        let others = plan.value(Others(request.fds));
+        let stack = match input.mode {
+            Mode::Vfork => plan.stack(STACK_WORDS),
+            Mode::Fork => core::ptr::null(),
+        };
+        plan.call(tag, mark_others as *const (), others, stack);
+    }
+}
+
+/// The ranges above the standard streams that neither `actions` nor `also` keep.
+fn gaps(
+    actions: &[FdAction<'_>],
+    also: [Option<RawFd>; 2],
+) -> impl Iterator<Item = (u32, u32)> + Clone {
+    let mut first = Some(STDERR.cast_unsigned() + 1);
+    core::iter::from_fn(move || {
+        loop {
+            let from = first?;
+            let kept = actions.iter().filter(|action| action.is_kept()).map(FdAction::child_fd);
+            let next = kept
+                .chain(also.into_iter().flatten())
+                .map(RawFd::cast_unsigned)
+                .filter(|&fd| fd >= from)
+                .min();
+            // Descriptors are below 2³¹, so `+ 1` cannot overflow.
+            first = next.map(|fd| fd.wrapping_add(1));
+            match next {
+                None => return Some((from, u32::MAX)),
+                Some(next) if next > from => return Some((from, next - 1)),
+                Some(_) => {}
+            }
+        }
+    })
+}
+
+/// Whether a step after the moves would find another file at `fd`.
+pub(super) fn is_overwritten(request: &Request<'_>, fd: RawFd) -> bool {
+    request.fds.iter().any(|action| {
+        let same = matches!(action, FdAction::Map { parent_fd, .. } if *parent_fd == fd);
+        action.child_fd() == fd && !same
+    })
+}
+
+/// Whether the request names the descriptor `fd`, in the caller or the child.
+pub(crate) fn names(request: &Request<'_>, fd: RawFd) -> bool {
+    let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
+    let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
+    let single = [dir, exec, request.ctty, request.foreground];
+    single.contains(&Some(fd))
+        || request.fds.iter().any(|action| {
+            let parent = matches!(action, FdAction::Map { parent_fd, .. } if *parent_fd == fd);
+            parent || action.child_fd() == fd
+        })
+}

@@ -1,0 +1,46 @@
+//! Credentials. Never compiled for a child that shares memory: see `mode`.
+
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::plan::op::{Arg, Tag, sys};
+use crate::plan::{Step, Writer};
+use crate::request::{Groups, Request};
+
+/// Sets or drops the supplementary groups.
+pub(super) fn groups<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+    let tag = Tag::new(Step::Groups);
+    match request.groups {
+        Groups::Set(groups) => plan.push(tag, sys!(SETGROUPS, groups.len(), Arg::ptr(groups))),
+        // Who changes to another user must not keep root's groups; who may not
+        // drop them has none that the caller had not.
+        Groups::Auto if request.uid.is_some() => {
+            plan.push(tag, sys!(SETGROUPS, 0, 0).ok(Errno::EPERM));
+        }
+        Groups::Auto | Groups::Keep => {}
+    }
+}
+
+/// Sets the three group ids.
+pub(super) fn gid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+    if let Some(gid) = request.gid {
+        if gid == UNCHANGED {
+            return Err(Error::new(Step::Gid, 0, Errno::EINVAL));
+        }
+        plan.push(Tag::new(Step::Gid), sys!(SETRESGID, gid, gid, gid));
+    }
+    Ok(())
+}
+
+/// Sets the three user ids.
+pub(super) fn uid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+    if let Some(uid) = request.uid {
+        if uid == UNCHANGED {
+            return Err(Error::new(Step::Uid, 0, Errno::EINVAL));
+        }
+        plan.push(Tag::new(Step::Uid), sys!(SETRESUID, uid, uid, uid));
+    }
+    Ok(())
+}
+
+/// -1 leaves an id as it is.
+const UNCHANGED: u32 = u32::MAX;

@@ -1,0 +1,46 @@
+//! Single attributes of the process, and the hook.
+
+use linux_raw_sys::prctl::{PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG};
+
+use super::Input;
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::plan::op::{Arg, Tag, sys};
+use crate::plan::{Step, Writer};
+use crate::request::Request;
+use crate::spawn::fallback::call_hook;
+
+/// Sets the umask.
+pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+    if let Some(mask) = request.umask {
+        if mask > 0o777 {
+            return Err(Error::new(Step::Umask, 0, Errno::EINVAL));
+        }
+        plan.push(Tag::new(Step::Umask), sys!(UMASK, mask));
+    }
+    Ok(())
+}
+
+/// Sets the parent death signal, and ends the child if the parent is dead
+/// already: its death sent no signal.
+pub(super) fn parent_death_signal(plan: &mut Writer<'_>, input: Input<'_>) {
+    if let Some(signal) = input.request.pdeathsig {
+        let tag = Tag::new(Step::ParentDeathSignal);
+        plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, signal, 0, 0, 0));
+        plan.push(tag, sys!(GETPPID).expect(input.caller.pid.cast_unsigned()));
+    }
+}
+
+/// Sets `no_new_privs`.
+pub(super) fn no_new_privs(plan: &mut Writer<'_>, request: &Request<'_>) {
+    if request.no_new_privs {
+        plan.push(Tag::new(Step::NoNewPrivs), sys!(PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    }
+}
+
+/// Calls the hook.
+pub(super) fn hook<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+    if let Some(hook) = &request.hook {
+        plan.call(Tag::new(Step::Hook), call_hook as *const (), Arg::ptr(hook), hook.stack.cast());
+    }
+}

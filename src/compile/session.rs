@@ -1,0 +1,57 @@
+//! Session, process group and terminal.
+
+use linux_raw_sys::ioctl::{TIOCSCTTY, TIOCSPGRP};
+
+use super::Input;
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::plan::op::{Arg, Tag, sys};
+use crate::plan::{Step, Writer};
+use crate::request::Request;
+
+/// Starts a session.
+pub(super) fn session(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+    if request.session {
+        // setsid(2) refuses a group leader, and makes one: no group besides.
+        if request.pgrp.is_some() {
+            return Err(Error::new(Step::ProcessGroup, 0, Errno::EPERM));
+        }
+        plan.push(Tag::new(Step::Session), sys!(SETSID));
+    }
+    Ok(())
+}
+
+/// Joins or makes a process group.
+pub(super) fn process_group(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+    if let Some(pgrp) = request.pgrp {
+        if pgrp < 0 {
+            return Err(Error::new(Step::ProcessGroup, 0, Errno::EINVAL));
+        }
+        plan.push(Tag::new(Step::ProcessGroup), sys!(SETPGID, 0, pgrp));
+    }
+    Ok(())
+}
+
+/// Takes a controlling terminal; the last argument asks not to steal it.
+pub(super) fn controlling_terminal(plan: &mut Writer<'_>, request: &Request<'_>) {
+    if let Some(fd) = request.ctty {
+        plan.push(Tag::new(Step::ControllingTerminal), sys!(IOCTL, fd, TIOCSCTTY, 0));
+    }
+}
+
+/// Takes the terminal's foreground.
+///
+/// A background process that asks is sent `SIGTTOU`, whose stop would hang a
+/// parent that waits for the exec. So block it; the mask is set before exec.
+pub(super) fn foreground<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
+    let request = input.request;
+    let Some(fd) = request.foreground else { return };
+    let shield = Tag::new(Step::Shield);
+    super::signals::block_all(plan, shield);
+    let pgrp = match request.pgrp {
+        Some(pgrp) if pgrp > 0 => plan.value(pgrp),
+        None if !request.session => plan.value(input.caller.pgrp),
+        _ => Arg::raw(input.caller.tid),
+    };
+    plan.push(Tag::new(Step::Foreground), sys!(IOCTL, fd, TIOCSPGRP, pgrp));
+}

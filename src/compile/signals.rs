@@ -1,0 +1,76 @@
+//! What signals do in the child, and which are blocked.
+
+use linux_raw_sys::general::{SIG_SETMASK, SIGKILL, SIGSTOP};
+
+use super::Input;
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::kernel::Feature;
+use crate::plan::op::{Arg, Op, Tag, sys};
+use crate::plan::{Step, Writer};
+use crate::signal::SigSet;
+
+/// `struct kernel_sigaction`, of which only the handler is not 0. At least as
+/// long as on any architecture.
+static DEFAULT: [usize; 4] = [0; 4];
+static IGNORE: [usize; 4] = [crate::sys::SIG_IGN, 0, 0, 0];
+
+static ALL: SigSet = SigSet::ALL;
+
+/// `sizeof(sigset_t)` of the kernel.
+const SIGSET_SIZE: usize = size_of::<SigSet>();
+
+/// Sets the actions that the request names, and resets what has a handler.
+///
+/// With `CLONE_CLEAR_SIGHAND` the kernel has reset the handlers. Without, every
+/// signal is set to what it is to be: looking first would be a branch, and a
+/// race with a thread that installs a handler.
+pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
+    let request = input.request;
+    let (to_default, to_ignore) = (request.to_default, request.to_ignore);
+    let refused = to_ignore.bits() & (to_default.bits() | SigSet::UNCHANGEABLE.bits());
+    if let Some(signal) = SigSet::from_bits(refused).iter().next() {
+        let index = signal.unsigned_abs() as u16;
+        return Err(Error::new(Step::SignalAction, index, Errno::EINVAL));
+    }
+    let handlers_are_reset = input.kernel.has(Feature::ClearSighand);
+    let ignored = SigSet::from_bits(input.caller.ignored.bits() & !to_default.bits());
+    for signal in 1..=64 {
+        let action = if to_ignore.contains(signal) {
+            &IGNORE
+        } else if to_default.contains(signal) {
+            &DEFAULT
+        } else if handlers_are_reset {
+            continue;
+        } else if ignored.contains(signal) {
+            &IGNORE
+        } else {
+            &DEFAULT
+        };
+        if signal != SIGKILL as i32 && signal != SIGSTOP as i32 {
+            let op = sys!(RT_SIGACTION, signal, Arg::ptr(action), 0, SIGSET_SIZE);
+            plan.push(Tag::item(Step::SignalAction, signal as usize), op);
+        }
+    }
+    Ok(())
+}
+
+/// Opens the mask, or sets the one that the request names.
+pub(super) fn mask<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
+    let blocked = !input.kernel.has(Feature::ClearSighand) || input.request.foreground.is_some();
+    let mask = match &input.request.mask {
+        Some(mask) => Arg::ptr(mask),
+        None if blocked => plan.value(input.caller.mask),
+        None => return,
+    };
+    plan.push(Tag::new(Step::SignalMask), set_mask(mask));
+}
+
+/// Blocks every signal until [`mask`].
+pub(super) fn block_all(plan: &mut Writer<'_>, tag: Tag) {
+    plan.push(tag, set_mask(Arg::ptr(&ALL)));
+}
+
+fn set_mask(mask: Arg<'_>) -> Op<'_> {
+    sys!(RT_SIGPROCMASK, SIG_SETMASK, mask, 0, SIGSET_SIZE)
+}

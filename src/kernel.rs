@@ -1,0 +1,155 @@
+//! What the running kernel offers: found out once, by the parent.
+//!
+//! A plain value: `compile` takes it as an argument, and tests forge it.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::Error;
+use crate::spawn;
+use crate::sys;
+use crate::uapi::CLOSE_RANGE_CLOEXEC;
+
+/// One thing that a kernel may lack, or a seccomp filter or emulator refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum Feature {
+    /// `clone3(2)`, Linux 5.3. Below that: `clone(2)`.
+    Clone3 = 1,
+    /// `CLONE_CLEAR_SIGHAND`, Linux 5.5. Below that: all signals are blocked,
+    /// and the child sets the action of each.
+    ClearSighand = 2,
+    /// `close_range(2)`, Linux 5.9. Below that: `/proc/self/fd`.
+    CloseRange = 4,
+    /// `CLOSE_RANGE_CLOEXEC`, Linux 5.11. Below that: the child closes.
+    CloseRangeCloexec = 8,
+    /// `CLONE_VM|CLONE_VFORK` shares memory. Missing in a new time namespace
+    /// below Linux 6.3, and under emulators such as qemu-user. Without it: fork.
+    SharedMemory = 16,
+    /// `CLONE_VFORK` suspends the parent. Missing under emulators. Without it:
+    /// a pipe that exec closes.
+    Suspends = 32,
+    /// A child may send no signal at its end until it executes a program.
+    /// Missing under emulators. Without it: `SIGCHLD` from a spawn that failed.
+    NoExitSignal = 64,
+    /// `CLONE_PIDFD`, Linux 5.2, and `pidfd_open`, 5.3.
+    Pidfd = 128,
+}
+
+/// What the running kernel offers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kernel(u32);
+
+impl Feature {
+    /// Every feature.
+    pub const ALL: [Self; 8] = [
+        Self::Clone3,
+        Self::ClearSighand,
+        Self::CloseRange,
+        Self::CloseRangeCloexec,
+        Self::SharedMemory,
+        Self::Suspends,
+        Self::NoExitSignal,
+        Self::Pidfd,
+    ];
+}
+
+/// What [`Kernel::current`] found out; 0 before.
+static CURRENT: AtomicU32 = AtomicU32::new(0);
+
+/// Tells a found-out kernel without features from no finding.
+const PROBED: u32 = 1 << 31;
+
+impl Kernel {
+    /// A kernel that offers everything.
+    pub const NEWEST: Self = Self(u8::MAX as u32);
+
+    /// What the running kernel offers, found out by the first call in this
+    /// process: some harmless calls and a child that exits at once.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Clone`](crate::Step::Clone): no child could be made.
+    pub fn current() -> Result<Self, Error> {
+        let known = CURRENT.load(Ordering::Relaxed);
+        if known != 0 { Ok(Self(known & !PROBED)) } else { Self::probe() }
+    }
+
+    /// Finds out anew, for instance after a seccomp filter was installed.
+    ///
+    /// # Errors
+    ///
+    /// As [`current`](Self::current).
+    pub fn probe() -> Result<Self, Error> {
+        let mut kernel = Self(0);
+        // No descriptor has the number u32::MAX, so nothing is closed.
+        let none = u32::MAX;
+        kernel.set(Feature::CloseRange, sys::close_range(none, none, 0).is_ok());
+        kernel.set(
+            Feature::CloseRangeCloexec,
+            sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_ok(),
+        );
+        let pidfd = sys::pidfd_open(sys::getpid());
+        kernel
+            .set(Feature::Pidfd, pidfd.is_ok() || pidfd.is_err_and(|errno| errno.is_table_full()));
+        kernel.set(Feature::Clone3, sys::clone3_exists());
+        let kernel = spawn::probe(kernel)?;
+        CURRENT.store(kernel.0 | PROBED, Ordering::Relaxed);
+        Ok(kernel)
+    }
+
+    /// Whether it offers `feature`.
+    pub const fn has(self, feature: Feature) -> bool {
+        self.0 & feature as u32 != 0
+    }
+
+    /// The same kernel without `feature`, and without what hangs on it.
+    pub const fn without(mut self, feature: Feature) -> Self {
+        self.set(feature, false);
+        match feature {
+            // CLEAR_SIGHAND is beyond the 32 bits of clone(2).
+            Feature::Clone3 => self.set(Feature::ClearSighand, false),
+            Feature::CloseRange => self.set(Feature::CloseRangeCloexec, false),
+            // Who does not suspend the parent must not share its memory.
+            Feature::Suspends => self.set(Feature::SharedMemory, false),
+            _ => {}
+        }
+        self
+    }
+
+    pub(crate) const fn set(&mut self, feature: Feature, on: bool) {
+        if on {
+            self.0 |= feature as u32;
+        } else {
+            self.0 &= !(feature as u32);
+        }
+    }
+
+    /// Whether a child may share this process's memory.
+    pub(crate) const fn shares_memory(self) -> bool {
+        self.has(Feature::SharedMemory)
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(Feature::ALL.iter().filter(|&&feature| self.has(feature))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Feature, Kernel};
+
+    #[test]
+    fn features_go_together_with_what_they_hang_on() {
+        for feature in Feature::ALL {
+            assert!(Kernel::NEWEST.has(feature));
+            assert!(!Kernel::NEWEST.without(feature).has(feature));
+        }
+        assert!(!Kernel::NEWEST.without(Feature::Clone3).has(Feature::ClearSighand));
+        assert!(!Kernel::NEWEST.without(Feature::CloseRange).has(Feature::CloseRangeCloexec));
+        assert!(!Kernel::NEWEST.without(Feature::Suspends).has(Feature::SharedMemory));
+    }
+}

@@ -1,0 +1,67 @@
+//! Which mode a spawn runs in, and why.
+
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::plan::Step;
+use crate::request::Request;
+
+/// Who shares memory with whom until exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// `CLONE_VM|CLONE_VFORK`: the child borrows the caller's memory, the
+    /// calling thread waits. The cost does not depend on the caller's size.
+    Vfork,
+    /// `CLONE_VFORK` alone: the child has a copy, the calling thread waits.
+    Fork,
+}
+
+/// Which modes a spawn may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Modes {
+    /// The fastest that is safe.
+    #[default]
+    Any,
+    /// [`Mode::Vfork`] or an error.
+    Vfork,
+    /// [`Mode::Fork`], even where vfork would do.
+    Fork,
+}
+
+/// Why a spawn runs in the mode that it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// Nothing stands against sharing memory.
+    Default,
+    /// The caller asked for it.
+    Asked,
+    /// The child gets other credentials: another user could reach memory that
+    /// it shares with its parent.
+    Credentials,
+    /// The hook needs memory of its own.
+    Hook,
+    /// The kernel, a filter or an emulator does not let a child share memory.
+    Kernel,
+}
+
+/// Chooses the mode for `request` on `kernel`.
+pub(crate) fn choose(request: &Request<'_>, kernel: Kernel) -> Result<(Mode, Reason), Error> {
+    let against = if request.changes_credentials() {
+        Some(Reason::Credentials)
+    } else if request.hook.is_some_and(|hook| hook.stack.is_null()) {
+        Some(Reason::Hook)
+    } else if !kernel.shares_memory() {
+        Some(Reason::Kernel)
+    } else {
+        None
+    };
+    match (request.modes, against) {
+        (Modes::Vfork, Some(_)) => Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP)),
+        (Modes::Vfork, None) => Ok((Mode::Vfork, Reason::Asked)),
+        (Modes::Fork, _) => Ok((Mode::Fork, Reason::Asked)),
+        (Modes::Any, Some(reason)) => Ok((Mode::Fork, reason)),
+        (Modes::Any, None) => Ok((Mode::Vfork, Reason::Default)),
+    }
+}

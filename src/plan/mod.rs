@@ -1,0 +1,327 @@
+//! A plan: the array of ops that a child executes, in the caller's storage.
+//!
+//! `compile` writes it through a [`Writer`], `spawn` hands it to the child,
+//! `show` prints it. Nothing else makes ops.
+#![allow(unsafe_code)]
+
+pub(crate) mod op;
+mod show;
+mod step;
+
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use core::slice;
+
+pub use step::Step;
+
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::mode::{Mode, Reason};
+use op::{Arg, IntoArg, Op, Tag, flags};
+
+/// Room for a plan of up to `OPS` system calls and `WORDS` machine words of
+/// texts, such as the paths of a search.
+///
+/// A spawn that needs more fails with [`Step::Plan`] and `ENOBUFS`;
+/// [`Request::needed`](crate::Request::needed) says how much it takes.
+pub struct Buffer<const OPS: usize = 48, const WORDS: usize = 256> {
+    ops: [MaybeUninit<Op<'static>>; OPS],
+    words: [MaybeUninit<usize>; WORDS],
+}
+
+impl<const OPS: usize, const WORDS: usize> Buffer<OPS, WORDS> {
+    /// Room, not yet written to.
+    pub const fn new() -> Self {
+        Self { ops: [const { MaybeUninit::uninit() }; OPS], words: [MaybeUninit::uninit(); WORDS] }
+    }
+}
+
+impl<const OPS: usize, const WORDS: usize> Default for Buffer<OPS, WORDS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const OPS: usize, const WORDS: usize> fmt::Debug for Buffer<OPS, WORDS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer<{OPS}, {WORDS}>")
+    }
+}
+
+/// How much room a plan takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// System calls, 64 bytes each.
+    pub ops: usize,
+    /// Machine words of texts.
+    pub words: usize,
+}
+
+/// Room for a plan, borrowed from a [`Buffer`] or a `HeapBuffer`.
+pub struct Storage<'s> {
+    ops: &'s mut [MaybeUninit<Op<'static>>],
+    words: &'s mut [MaybeUninit<usize>],
+}
+
+impl Storage<'_> {
+    /// No room: to learn how much is needed.
+    pub(crate) const fn none() -> Self {
+        Self { ops: &mut [], words: &mut [] }
+    }
+
+    /// The same room, for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Storage<'_> {
+        Storage { ops: self.ops, words: self.words }
+    }
+}
+
+impl fmt::Debug for Storage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Storage({} ops, {} words)", self.ops.len(), self.words.len())
+    }
+}
+
+impl<'s, const OPS: usize, const WORDS: usize> From<&'s mut Buffer<OPS, WORDS>> for Storage<'s> {
+    fn from(buffer: &'s mut Buffer<OPS, WORDS>) -> Self {
+        Self { ops: &mut buffer.ops, words: &mut buffer.words }
+    }
+}
+
+/// Room for a plan on the heap, in the size that a request needs.
+#[cfg(feature = "alloc")]
+#[derive(Default)]
+pub struct HeapBuffer {
+    ops: alloc::vec::Vec<MaybeUninit<Op<'static>>>,
+    words: alloc::vec::Vec<MaybeUninit<usize>>,
+}
+
+#[cfg(feature = "alloc")]
+impl HeapBuffer {
+    /// Room for `needed`.
+    pub fn new(needed: Needed) -> Self {
+        let mut buffer = Self::default();
+        buffer.ops.resize_with(needed.ops, MaybeUninit::uninit);
+        buffer.words.resize_with(needed.words, MaybeUninit::uninit);
+        buffer
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl fmt::Debug for HeapBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeapBuffer({} ops, {} words)", self.ops.len(), self.words.len())
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'s> From<&'s mut HeapBuffer> for Storage<'s> {
+    fn from(buffer: &'s mut HeapBuffer) -> Self {
+        Self { ops: &mut buffer.ops, words: &mut buffer.words }
+    }
+}
+
+/// What a child is going to execute. `Debug` and `Display` print it like strace.
+pub struct Plan<'a> {
+    pub(crate) ops: &'a [Op<'a>],
+    pub(crate) mode: Mode,
+    pub(crate) reason: Reason,
+    /// What the parent must do around the clone.
+    pub(crate) parent: Parent,
+}
+
+/// What a plan asks of the parent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parent {
+    /// All signals are blocked when the child starts.
+    pub(crate) block_signals: bool,
+    pub(crate) pidfd: bool,
+}
+
+impl Plan<'_> {
+    /// The mode that it is for.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Why it is this mode.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The step and item of the op at `address`, as a child reported it.
+    pub(crate) fn tag_at(&self, address: *const ()) -> Tag {
+        let offset = address.addr().wrapping_sub(self.ops.as_ptr().addr());
+        let op = self.ops.get(offset / size_of::<Op<'_>>());
+        op.map_or(Tag::new(Step::Child), |op| op.tag)
+    }
+}
+
+/// Appends ops to the caller's storage, and texts that they point to.
+///
+/// Past the end of the storage it goes on counting, so that the error can say
+/// how much is needed.
+pub(crate) struct Writer<'a> {
+    ops: &'a mut [MaybeUninit<Op<'static>>],
+    words: &'a mut [MaybeUninit<usize>],
+    needed: Needed,
+    /// Whether the arena ran out: then some ops point nowhere.
+    too_small: bool,
+    /// The exec op that is to be the last.
+    last_exec: Option<usize>,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(storage: Storage<'a>) -> Self {
+        let needed = Needed { ops: 0, words: 0 };
+        Self { ops: storage.ops, words: storage.words, needed, too_small: false, last_exec: None }
+    }
+
+    /// Appends `op` as part of `tag`.
+    pub(crate) fn push(&mut self, tag: Tag, op: Op<'a>) {
+        if let Some(slot) = self.ops.get_mut(self.needed.ops) {
+            // Only the lifetime differs, and the slot is not read as 'static.
+            let slot = core::ptr::from_mut(slot).cast::<Op<'a>>();
+            // SAFETY: `slot` came from a `&mut` to room for an op.
+            unsafe { slot.write(op.tagged(tag)) };
+        }
+        if op.flags & flags::EXEC != 0 {
+            self.last_exec = Some(self.needed.ops);
+        }
+        self.needed.ops += 1;
+    }
+
+    /// Takes `count` words from the arena; `None` once the storage is too small.
+    fn words(&mut self, count: usize) -> Option<&'a mut [MaybeUninit<usize>]> {
+        self.needed.words = self.needed.words.saturating_add(count);
+        let words = core::mem::take(&mut self.words);
+        let Some((taken, rest)) = words.split_at_mut_checked(count) else {
+            self.too_small = true;
+            return None;
+        };
+        self.words = rest;
+        Some(taken)
+    }
+
+    /// A C string that is `parts` joined, in the arena; an empty one once the
+    /// storage is too small, when no child will read it.
+    pub(crate) fn text(&mut self, parts: &[&[u8]]) -> Text<'a> {
+        let length = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.len()));
+        let Some(words) = self.words(length / size_of::<usize>() + 1) else {
+            return Text(c"".as_ptr(), PhantomData);
+        };
+        let start = words.as_mut_ptr().cast::<u8>();
+        let bytes = parts.iter().flat_map(|part| part.iter()).chain(&[0]);
+        for (offset, byte) in bytes.enumerate() {
+            // SAFETY: `words` has room for `length` bytes and the NUL, of which
+            // `offset` is at most the last.
+            let to = unsafe { start.add(offset) };
+            // Volatile, or LLVM makes this a call of memcpy, which a program
+            // without libc does not have.
+            // SAFETY: `to` is within `words`, which is ours alone.
+            unsafe { to.write_volatile(*byte) };
+        }
+        Text(start.cast(), PhantomData)
+    }
+
+    /// A NULL-terminated array of `pointers`, in the arena.
+    pub(crate) fn pointers(
+        &mut self,
+        pointers: impl Iterator<Item = *const c_char> + Clone,
+    ) -> *const *const c_char {
+        let count = pointers.clone().count();
+        let Some(words) = self.words(count.saturating_add(1)) else {
+            return crate::CStrArray::EMPTY.as_ptr();
+        };
+        let start = words.as_mut_ptr().cast::<*const c_char>();
+        for (slot, pointer) in words.iter_mut().zip(pointers.chain([core::ptr::null()])) {
+            let slot = core::ptr::from_mut(slot).cast::<*const c_char>();
+            // SAFETY: `slot` is a word of ours, and a pointer fits a word.
+            unsafe { slot.write(pointer) };
+        }
+        start
+    }
+
+    /// `count` words of zeros, in the arena.
+    pub(crate) fn zeroed(&mut self, count: usize) -> Option<&'a mut [usize]> {
+        let words = self.words(count)?;
+        for word in &mut *words {
+            // Volatile for the reason of `text`: no call of memset.
+            // SAFETY: A word of ours.
+            unsafe { word.as_mut_ptr().write_volatile(0) };
+        }
+        let (start, length) = (words.as_mut_ptr().cast::<usize>(), words.len());
+        // SAFETY: Each word was just written, and `words` gives them up.
+        Some(unsafe { slice::from_raw_parts_mut(start, length) })
+    }
+
+    /// A pointer to a copy of `value` in the arena; null once the storage is
+    /// too small.
+    pub(crate) fn value<T: Copy + 'a>(&mut self, value: T) -> Arg<'a> {
+        const { assert!(align_of::<T>() <= align_of::<usize>()) };
+        let Some(words) = self.words(size_of::<T>().div_ceil(size_of::<usize>())) else {
+            return Arg::ZERO;
+        };
+        let place = words.as_mut_ptr().cast::<T>();
+        // SAFETY: `words` has the size of a `T`, and its alignment.
+        unsafe { place.write(value) };
+        Arg::raw(place.cast_const().cast())
+    }
+
+    /// The end of a stack of `count` words in the arena.
+    pub(crate) fn stack(&mut self, count: usize) -> *const () {
+        self.words(count).map_or(core::ptr::null(), |words| words.as_mut_ptr_range().end.cast())
+    }
+
+    /// Appends a call of `function`, a `extern "C" fn(*const T) -> isize`, with
+    /// `data`, on the stack that ends at `stack`.
+    pub(crate) fn call(&mut self, tag: Tag, function: *const (), data: Arg<'a>, stack: *const ()) {
+        let mut args = [Arg::ZERO; 6];
+        args[0] = Arg::raw(function);
+        args[1] = data;
+        args[2] = Arg::raw(stack);
+        self.push(tag, Op::new(0, flags::CALL, args));
+    }
+
+    /// How much has been appended, whether there was room or not.
+    pub(crate) fn needed(&self) -> Needed {
+        self.needed
+    }
+
+    /// The ops, the last of which with `EXEC` reports.
+    pub(crate) fn finish(self) -> Result<&'a [Op<'a>], Error> {
+        let too_small = Error::new(Step::Plan, 0, Errno::ENOBUFS);
+        if self.too_small {
+            return Err(too_small);
+        }
+        let ops = self.ops.get_mut(..self.needed.ops).ok_or(too_small)?;
+        let start = ops.as_mut_ptr().cast::<Op<'a>>();
+        // SAFETY: `push` has written each of the first `needed.ops` slots.
+        let ops = unsafe { slice::from_raw_parts_mut(start, self.needed.ops) };
+        if let Some(op) = self.last_exec.and_then(|last| ops.get_mut(last)) {
+            op.flags |= flags::LAST;
+        }
+        Ok(ops)
+    }
+}
+
+/// A C string in a writer's arena.
+#[derive(Clone, Copy)]
+pub(crate) struct Text<'a>(*const c_char, PhantomData<&'a CStr>);
+
+impl<'a> Text<'a> {
+    pub(crate) const fn new(text: &'a CStr) -> Self {
+        Self(text.as_ptr(), PhantomData)
+    }
+
+    pub(crate) const fn as_ptr(self) -> *const c_char {
+        self.0
+    }
+}
+
+impl<'a> IntoArg<'a> for Text<'a> {
+    fn into_arg(self) -> Arg<'a> {
+        Arg::raw(self.0.cast())
+    }
+}

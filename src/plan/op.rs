@@ -1,0 +1,251 @@
+//! One op of a plan, and the frame that its child reports to: the layout that
+//! Rust and `asm/` share.
+
+use core::ffi::{CStr, c_char};
+use core::marker::PhantomData;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicPtr, AtomicU32};
+
+use crate::errno::Errno;
+use crate::plan::Step;
+
+/// `Op::ok_errno`: whatever the call returns is fine.
+pub(crate) const ANY_ERRNO: u16 = u16::MAX;
+
+/// `Op::flags`. The numbers are written out in `asm/` once more.
+pub(crate) mod flags {
+    /// Keep the result for a later op.
+    pub(crate) const SAVE: u8 = 1;
+    /// The kept result is the first argument.
+    pub(crate) const USE: u8 = 2;
+    /// The low 32 bits of the result must equal `want`.
+    pub(crate) const EXPECT: u8 = 4;
+    /// Go on after a failure; `want` has a bit for each errno that a later
+    /// failure replaces in the report.
+    pub(crate) const EXEC: u8 = 8;
+    /// The last op with `EXEC`: report the kept errno.
+    pub(crate) const LAST: u8 = 16;
+    /// Call the function `args[0]` with `args[1]` on the stack `args[2]`.
+    pub(crate) const CALL: u8 = 32;
+}
+
+/// One system call of a plan: a cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(crate) struct Op<'a> {
+    pub(crate) nr: u32,
+    /// An errno that counts as success; `ANY_ERRNO` for all, 0 for none.
+    pub(crate) ok_errno: u16,
+    pub(crate) flags: u8,
+    /// Not 0: runs only if the last exec failed with this errno.
+    pub(crate) guard: u8,
+    pub(crate) args: [Arg<'a>; 6],
+    /// What `EXPECT` compares with, or the weak errnos of `EXEC`.
+    pub(crate) want: u32,
+    pub(crate) tag: Tag,
+}
+
+/// What the child and its parent share about one spawn.
+///
+/// The child writes `failed`, then `errno`; the kernel writes `tid`.
+#[repr(C)]
+pub(crate) struct Frame {
+    /// The op that failed; null until then.
+    pub(crate) failed: AtomicPtr<()>,
+    /// Why; 0 until then.
+    pub(crate) errno: AtomicU32,
+    /// The child's pid as it sees it (`CLONE_CHILD_SETTID`); 0 once it has left
+    /// this address space (`CLONE_CHILD_CLEARTID`).
+    pub(crate) tid: AtomicU32,
+    /// The ops that end a child that failed.
+    pub(crate) epilogue: *const (),
+}
+
+// The offsets that asm/*.S writes as numbers. Change both or neither.
+const _: () = {
+    assert!(size_of::<Op<'_>>() == 64);
+    assert!(offset_of!(Op<'_>, nr) == 0);
+    assert!(offset_of!(Op<'_>, ok_errno) == 4);
+    assert!(offset_of!(Op<'_>, flags) == 6);
+    assert!(offset_of!(Op<'_>, guard) == 7);
+    assert!(offset_of!(Op<'_>, args) == 8);
+    assert!(offset_of!(Op<'_>, want) == 56);
+    assert!(offset_of!(Frame, failed) == 0);
+    assert!(offset_of!(Frame, errno) == 8);
+    assert!(offset_of!(Frame, epilogue) == 16);
+};
+
+/// For the parent alone: which step an op belongs to, and which item of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag {
+    pub(crate) step: Step,
+    pub(crate) index: u16,
+}
+
+impl Tag {
+    pub(crate) const fn new(step: Step) -> Self {
+        Self { step, index: 0 }
+    }
+
+    /// The item at `index`; a list longer than 65,535 shares the last number.
+    pub(crate) const fn item(step: Step, index: usize) -> Self {
+        let index = if index > u16::MAX as usize { u16::MAX } else { index as u16 };
+        Self { step, index }
+    }
+}
+
+/// An argument: an integer, or a pointer that keeps its provenance.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Arg<'a>(*const (), PhantomData<&'a ()>);
+
+/// The first argument of an op that uses the kept result.
+#[derive(Clone, Copy)]
+pub(crate) struct Saved;
+
+impl<'a> Arg<'a> {
+    pub(crate) const ZERO: Self = Self::int(0);
+
+    pub(crate) const fn int(value: isize) -> Self {
+        Self(core::ptr::without_provenance(value as usize), PhantomData)
+    }
+
+    pub(crate) const fn ptr<T: ?Sized>(value: &'a T) -> Self {
+        Self(core::ptr::from_ref(value).cast(), PhantomData)
+    }
+
+    /// A pointer whose target the caller of the spawn vouches for.
+    pub(crate) const fn raw(value: *const ()) -> Self {
+        Self(value, PhantomData)
+    }
+
+    pub(crate) fn value(self) -> isize {
+        self.0.addr().cast_signed()
+    }
+
+    pub(crate) fn as_ptr<T>(self) -> *const T {
+        self.0.cast()
+    }
+}
+
+/// What can stand as an argument in [`sys!`].
+pub(crate) trait IntoArg<'a> {
+    fn into_arg(self) -> Arg<'a>;
+
+    /// The flags that the argument asks for.
+    const FLAGS: u8 = 0;
+}
+
+macro_rules! integer_args {
+    ($($ty:ty),+) => {$(
+        impl<'a> IntoArg<'a> for $ty {
+            fn into_arg(self) -> Arg<'a> {
+                Arg::int(self as isize)
+            }
+        }
+    )+};
+}
+integer_args!(i32, u32, isize, usize);
+
+impl<'a> IntoArg<'a> for Arg<'a> {
+    fn into_arg(self) -> Self {
+        self
+    }
+}
+
+impl<'a> IntoArg<'a> for &'a CStr {
+    fn into_arg(self) -> Arg<'a> {
+        let start: *const c_char = self.as_ptr();
+        Arg::raw(start.cast())
+    }
+}
+
+impl<'a> IntoArg<'a> for Saved {
+    fn into_arg(self) -> Arg<'a> {
+        Arg::ZERO
+    }
+
+    const FLAGS: u8 = flags::USE;
+}
+
+/// The flags of an argument, with its type inferred.
+pub(crate) const fn flags_of<'a, A: IntoArg<'a>>(_: &A) -> u8 {
+    A::FLAGS
+}
+
+impl<'a> Op<'a> {
+    pub(crate) const fn new(nr: usize, flags: u8, args: [Arg<'a>; 6]) -> Self {
+        let tag = Tag::new(Step::Plan);
+        Self { nr: nr as u32, ok_errno: 0, flags, guard: 0, args, want: 0, tag }
+    }
+
+    pub(crate) const fn ok(mut self, errno: Errno) -> Self {
+        self.ok_errno = errno.number();
+        self
+    }
+
+    pub(crate) const fn ok_any(mut self) -> Self {
+        self.ok_errno = ANY_ERRNO;
+        self
+    }
+
+    pub(crate) const fn save(mut self) -> Self {
+        self.flags |= flags::SAVE;
+        self
+    }
+
+    pub(crate) const fn expect(mut self, want: u32) -> Self {
+        self.flags |= flags::EXPECT;
+        self.want = want;
+        self
+    }
+
+    pub(crate) const fn exec(mut self, weak: u32) -> Self {
+        self.flags |= flags::EXEC;
+        self.want = weak;
+        self
+    }
+
+    pub(crate) const fn only_after(mut self, errno: Errno) -> Self {
+        self.guard = errno.number() as u8;
+        self
+    }
+
+    pub(crate) const fn tagged(mut self, tag: Tag) -> Self {
+        self.tag = tag;
+        self
+    }
+}
+
+/// `sys!(DUP3, fd, 1, 0)`: the op of a system call, by its name in `sc::nr`.
+macro_rules! sys {
+    ($nr:ident $(, $arg:expr)* $(,)?) => {{
+        #[allow(unused_imports)]
+        use $crate::plan::op::IntoArg;
+        #[allow(unused_mut)]
+        let mut args = [$crate::plan::op::Arg::ZERO; 6];
+        #[allow(unused_mut)]
+        let mut flags = 0;
+        let mut _rest = args.iter_mut();
+        $({
+            let arg = $arg;
+            flags |= $crate::plan::op::flags_of(&arg);
+            if let Some(slot) = _rest.next() {
+                *slot = arg.into_arg();
+            }
+        })*
+        $crate::plan::op::Op::new(sc::nr::$nr, flags, args)
+    }};
+}
+pub(crate) use sys;
+
+/// Ends a child that failed. Both calls may be refused by a filter, and then
+/// the child has no way left to end: it spins here, and runs nothing else.
+pub(crate) const EPILOGUE: [Op<'static>; 2] = {
+    const fn exit(nr: usize) -> Op<'static> {
+        let mut args = [Arg::ZERO; 6];
+        args[0] = Arg::int(127);
+        Op::new(nr, 0, args).tagged(Tag::new(Step::Exit))
+    }
+    [exit(sc::nr::EXIT_GROUP).ok_any(), exit(sc::nr::EXIT)]
+};

@@ -1,0 +1,183 @@
+//! A child that executes its program: waiting for it and signalling it.
+
+use core::ffi::c_int;
+use core::time::Duration;
+
+use linux_raw_sys::general as uapi;
+
+use crate::errno::Errno;
+use crate::mode::{Mode, Reason};
+use crate::request::RawFd;
+use crate::status::WaitStatus;
+use crate::sys::{self, Fd, Rusage, Target};
+
+/// A process that was spawned: the child of a [`Request`](crate::Request).
+///
+/// Dropping it neither kills nor waits: a child that nobody waits for stays a
+/// zombie until its parent ends.
+#[derive(Debug)]
+pub struct Process {
+    pid: c_int,
+    pidfd: Option<Fd>,
+    status: Option<WaitStatus>,
+    mode: Mode,
+    reason: Reason,
+}
+
+impl Process {
+    pub(crate) fn new(pid: c_int, pidfd: Option<Fd>, mode: Mode, reason: Reason) -> Self {
+        Self { pid, pidfd, status: None, mode, reason }
+    }
+
+    /// The pid, as the parent sees it.
+    pub fn pid(&self) -> c_int {
+        self.pid
+    }
+
+    /// The pidfd, if one was asked for. It is close-on-exec, and readable in
+    /// poll(2) once the child has ended.
+    pub fn pidfd(&self) -> Option<RawFd> {
+        self.pidfd.as_ref().map(Fd::raw)
+    }
+
+    /// Takes the pidfd out: it is the caller's to close.
+    pub fn take_pidfd(&mut self) -> Option<RawFd> {
+        self.pidfd.take().map(Fd::into_raw)
+    }
+
+    /// The mode that the child was made in.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Why it was that mode.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// The status that an earlier wait found.
+    pub fn status(&self) -> Option<WaitStatus> {
+        self.status
+    }
+
+    /// Waits until the child has ended, and reaps it.
+    ///
+    /// # Errors
+    ///
+    /// `ECHILD`: somebody else has reaped it, or the process ignores `SIGCHLD`.
+    pub fn wait(&mut self) -> Result<WaitStatus, Errno> {
+        match self.status {
+            Some(status) => Ok(status),
+            // Without WNOHANG the kernel answers when there is a status.
+            None => self.waitid(0, None).map(Option::unwrap_or_default),
+        }
+    }
+
+    /// Waits as [`wait`](Self::wait) does, and says what the child has used.
+    ///
+    /// # Errors
+    ///
+    /// `ECHILD`, as for [`wait`](Self::wait), and after another wait.
+    pub fn wait_with_usage(&mut self) -> Result<(WaitStatus, Rusage), Errno> {
+        if self.status.is_some() {
+            return Err(Errno::ECHILD);
+        }
+        let mut usage = sys::no_usage();
+        let status = self.waitid(0, Some(&mut usage))?;
+        Ok((status.unwrap_or_default(), usage))
+    }
+
+    /// Reaps the child if it has ended; `None` if it has not.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn try_wait(&mut self) -> Result<Option<WaitStatus>, Errno> {
+        match self.status {
+            Some(status) => Ok(Some(status)),
+            None => self.waitid(uapi::WNOHANG, None),
+        }
+    }
+
+    /// Waits until the child has ended or `timeout` has passed; `None` is the
+    /// latter.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait); `EMFILE` without a pidfd of its own.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 5.3 (a pidfd to poll); below that `ENOSYS`.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<WaitStatus>, Errno> {
+        if let Some(status) = self.try_wait()? {
+            return Ok(Some(status));
+        }
+        let opened;
+        let pidfd = if let Some(pidfd) = &self.pidfd {
+            pidfd.raw()
+        } else {
+            // The pid is ours until it is reaped, which only we do.
+            opened = sys::pidfd_open(self.pid)?;
+            opened.raw()
+        };
+        let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = sys::monotonic_ns().saturating_add(timeout);
+        loop {
+            let left = deadline.saturating_sub(sys::monotonic_ns());
+            let ended = sys::poll_readable(pidfd, left)?;
+            if ended || left == 0 {
+                return self.try_wait();
+            }
+        }
+    }
+
+    /// Sends `signal`, through the pidfd if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH`: the child has been reaped; `EINVAL`: not a signal; `EPERM`.
+    pub fn signal(&self, signal: c_int) -> Result<(), Errno> {
+        if self.status.is_some() {
+            return Err(Errno::ESRCH);
+        }
+        match &self.pidfd {
+            // A filter may know kill alone.
+            Some(pidfd) => match sys::pidfd_send_signal(pidfd.raw(), signal) {
+                Err(Errno::ENOSYS) => sys::kill(self.pid, signal),
+                result => result,
+            },
+            None => sys::kill(self.pid, signal),
+        }
+    }
+
+    /// Sends `SIGKILL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`signal`](Self::signal).
+    pub fn kill(&self) -> Result<(), Errno> {
+        self.signal(uapi::SIGKILL as c_int)
+    }
+
+    fn waitid(
+        &mut self,
+        options: u32,
+        mut usage: Option<&mut Rusage>,
+    ) -> Result<Option<WaitStatus>, Errno> {
+        let options = options | uapi::WEXITED;
+        let by_pid = Target::Pid(self.pid);
+        let info = match &self.pidfd {
+            // Linux 5.4; EINVAL below that.
+            Some(fd) => match sys::waitid(Target::Pidfd(fd.raw()), options, usage.as_deref_mut()) {
+                Err(Errno::EINVAL) => sys::waitid(by_pid, options, usage)?,
+                result => result?,
+            },
+            None => sys::waitid(by_pid, options, usage)?,
+        };
+        if info.pid != 0 {
+            self.status = Some(WaitStatus::from_siginfo(info.code, info.status));
+        }
+        Ok(self.status)
+    }
+}

@@ -1,0 +1,814 @@
+//! What the caller wants: borrowed, checked when it is compiled.
+
+use core::ffi::{CStr, c_int, c_void};
+use core::marker::PhantomData;
+
+use linux_raw_sys::general as uapi;
+
+use crate::array::CStrArray;
+use crate::kernel::Kernel;
+use crate::mode::Modes;
+use crate::signal::SigSet;
+
+/// A descriptor by its number.
+pub type RawFd = c_int;
+
+/// The program to execute.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Exec<'a> {
+    /// The file at this path; a relative one counts from the child's working
+    /// directory. execve(2).
+    Path(&'a CStr),
+    /// The file behind the caller's descriptor, which may be an `O_PATH` one.
+    /// execveat(2) with `AT_EMPTY_PATH`, Linux 3.19.
+    ///
+    /// A script needs a descriptor that stays open: list it in
+    /// [`Request::fds`], or its interpreter has nothing to read and the kernel
+    /// answers `ENOENT`.
+    Fd(RawFd),
+    /// The first of these paths that can be executed, as Python's
+    /// `executable_list`. The error is that of the first candidate that failed
+    /// with neither `ENOENT` nor `ENOTDIR`, else that of the last.
+    Candidates(&'a [&'a CStr]),
+    /// A name to look up in a search path, as execvp(3) does.
+    Search {
+        /// The name. One with a slash in it is a path and is not looked up.
+        name: &'a CStr,
+        /// Directories, separated by colons; an empty one is the child's working
+        /// directory. `None` takes `PATH` of the child's environment, and
+        /// `/bin:/usr/bin` where that has none.
+        path: Option<&'a [u8]>,
+    },
+}
+
+/// What happens to one descriptor of the child.
+///
+/// All [`Map`](Self::Map)s of a request happen at once: each `parent_fd` means
+/// the caller's descriptor, whatever numbers the other items write. Then files
+/// are opened, then descriptors closed.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum FdAction<'a> {
+    /// The child's `child_fd` is the caller's `parent_fd`. Equal numbers pass
+    /// the descriptor on, without its close-on-exec flag.
+    Map {
+        /// A descriptor of the caller.
+        parent_fd: RawFd,
+        /// Its number in the child.
+        child_fd: RawFd,
+    },
+    /// The child opens a file, with the caller's root and working directory.
+    Open {
+        /// The number of the file in the child.
+        child_fd: RawFd,
+        /// The path, relative to the caller's working directory.
+        path: &'a CStr,
+        /// The flags of open(2). `O_CLOEXEC` is ignored.
+        flags: c_int,
+        /// The mode of a file that is created; the child's umask applies.
+        mode: u32,
+    },
+    /// The child does not have this descriptor. It need not be open.
+    Close {
+        /// The number in the child.
+        child_fd: RawFd,
+    },
+}
+
+impl FdAction<'_> {
+    /// The number in the child that the action is about.
+    pub(crate) const fn child_fd(&self) -> RawFd {
+        match *self {
+            Self::Map { child_fd, .. } | Self::Open { child_fd, .. } | Self::Close { child_fd } => {
+                child_fd
+            }
+        }
+    }
+
+    /// Whether the child has the descriptor afterwards.
+    pub(crate) const fn is_kept(&self) -> bool {
+        !matches!(self, Self::Close { .. })
+    }
+}
+
+/// What becomes of the descriptors that a request does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OtherFds {
+    /// The child has 0, 1, 2 and what the request names.
+    #[default]
+    Close,
+    /// The child also has all that are not close-on-exec.
+    Inherit,
+}
+
+/// The working directory of the child.
+#[derive(Clone, Copy, Debug)]
+pub enum CurrentDir<'a> {
+    /// By path.
+    Path(&'a CStr),
+    /// By a descriptor of the caller.
+    Fd(RawFd),
+}
+
+/// The supplementary groups of the child.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Groups<'a> {
+    /// The caller's, but none where the uid changes and the caller may drop
+    /// them.
+    #[default]
+    Auto,
+    /// The caller's, whatever else changes.
+    Keep,
+    /// These.
+    Set(&'a [u32]),
+}
+
+/// A resource limit, as prlimit(2) takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rlimit {
+    pub(crate) resource: u32,
+    pub(crate) limit: uapi::rlimit64,
+}
+
+impl Rlimit {
+    /// No limit.
+    pub const INFINITY: u64 = u64::MAX;
+
+    /// Limits `resource`, an `RLIMIT_*` of prlimit(2).
+    pub const fn new(resource: u32, soft: u64, hard: u64) -> Self {
+        Self { resource, limit: uapi::rlimit64 { rlim_cur: soft, rlim_max: hard } }
+    }
+}
+
+/// A scheduling policy and priority, as `sched_setscheduler(2)` takes them.
+///
+/// `SCHED_DEADLINE` has parameters of its own and is not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduler {
+    pub(crate) policy: c_int,
+    pub(crate) priority: c_int,
+}
+
+impl Scheduler {
+    /// `policy` is a `SCHED_*`, with `SCHED_RESET_ON_FORK` if wanted;
+    /// `priority` is `1..=99` for `SCHED_FIFO` and `SCHED_RR`, else 0.
+    pub const fn new(policy: c_int, priority: c_int) -> Self {
+        Self { policy, priority }
+    }
+}
+
+/// What a hook returns: 0, or a positive error number that ends the spawn.
+pub type HookFn = unsafe extern "C" fn(data: *mut c_void) -> c_int;
+
+/// A function of the caller's that runs in the child.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook<'a> {
+    pub(crate) function: HookFn,
+    pub(crate) data: *mut c_void,
+    /// The end of the stack to run on, in shared memory; null in a fork.
+    pub(crate) stack: *const c_void,
+    data_lives: PhantomData<&'a mut ()>,
+}
+
+// SAFETY: The constructors' callers promised that the function and its data may
+// be used from wherever the request is spawned.
+#[allow(unsafe_code)]
+unsafe impl Send for Hook<'_> {}
+// SAFETY: As above.
+#[allow(unsafe_code)]
+unsafe impl Sync for Hook<'_> {}
+
+impl<'a> Hook<'a> {
+    /// A hook for a child with memory of its own, made by fork.
+    ///
+    /// # Safety
+    ///
+    /// `function`, called with `data`, must be sound in a child of a fork: the
+    /// caller's other threads do not exist there, and a lock that one of them
+    /// held stays locked. It must be safe to call from several threads if the
+    /// request is spawned from several.
+    #[allow(unsafe_code)]
+    pub const unsafe fn new(function: HookFn, data: *mut c_void) -> Self {
+        Self { function, data, stack: core::ptr::null(), data_lives: PhantomData }
+    }
+
+    /// A hook for a child that shares the caller's memory.
+    ///
+    /// # Safety
+    ///
+    /// As for [`new`](Self::new), and `function` must be async-signal-safe in
+    /// the strictest sense: it runs on the caller's thread pointer, so it must
+    /// not call the C library, allocate, panic or touch thread-local storage.
+    /// What it writes, the caller sees. It must fit `stack`, which must not be
+    /// in use by another spawn at the same time.
+    #[allow(unsafe_code)]
+    pub const unsafe fn sharing_memory(
+        function: HookFn,
+        data: *mut c_void,
+        stack: &'a mut [core::mem::MaybeUninit<u8>],
+    ) -> Self {
+        let stack = stack.as_mut_ptr_range().end.cast();
+        Self { function, data, stack, data_lives: PhantomData }
+    }
+}
+
+/// A request to spawn a program.
+///
+/// It borrows all it names, allocates nothing, and does nothing until
+/// [`spawn`](Self::spawn). Steps happen in the order of [`Step`](crate::Step),
+/// whatever the order of the calls here.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    pub(crate) exec: Exec<'a>,
+    pub(crate) argv: CStrArray<'a>,
+    pub(crate) envp: Option<CStrArray<'a>>,
+    pub(crate) sh_fallback: bool,
+    pub(crate) busy_retries: u8,
+    pub(crate) fds: &'a [FdAction<'a>],
+    pub(crate) other_fds: OtherFds,
+    pub(crate) cwd: Option<CurrentDir<'a>>,
+    pub(crate) root: Option<&'a CStr>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) session: bool,
+    pub(crate) pgrp: Option<c_int>,
+    pub(crate) ctty: Option<RawFd>,
+    pub(crate) foreground: Option<RawFd>,
+    pub(crate) pdeathsig: Option<c_int>,
+    pub(crate) no_new_privs: bool,
+    pub(crate) mask: Option<SigSet>,
+    pub(crate) to_default: SigSet,
+    pub(crate) to_ignore: SigSet,
+    pub(crate) uid: Option<u32>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) groups: Groups<'a>,
+    pub(crate) rlimits: &'a [Rlimit],
+    pub(crate) nice: Option<c_int>,
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) affinity: Option<&'a [usize]>,
+    pub(crate) ioprio: Option<u16>,
+    pub(crate) oom_score_adj: Option<i16>,
+    pub(crate) hook: Option<Hook<'a>>,
+    pub(crate) pidfd: bool,
+    pub(crate) modes: Modes,
+    pub(crate) kernel: Option<Kernel>,
+}
+
+impl<'a> Request<'a> {
+    /// A request to execute `exec` with the arguments `argv`, the first of
+    /// which is the name that the program sees as its own.
+    pub const fn new(exec: Exec<'a>, argv: CStrArray<'a>) -> Self {
+        Self {
+            exec,
+            argv,
+            envp: None,
+            sh_fallback: false,
+            busy_retries: 0,
+            fds: &[],
+            other_fds: OtherFds::Close,
+            cwd: None,
+            root: None,
+            umask: None,
+            session: false,
+            pgrp: None,
+            ctty: None,
+            foreground: None,
+            pdeathsig: None,
+            no_new_privs: false,
+            mask: None,
+            to_default: SigSet::EMPTY,
+            to_ignore: SigSet::EMPTY,
+            uid: None,
+            gid: None,
+            groups: Groups::Auto,
+            rlimits: &[],
+            nice: None,
+            scheduler: None,
+            affinity: None,
+            ioprio: None,
+            oom_score_adj: None,
+            hook: None,
+            pidfd: false,
+            modes: Modes::Any,
+            kernel: None,
+        }
+    }
+
+    /// Gives the child this environment, exactly.
+    ///
+    /// Left unset, the child inherits the caller's: with feature `std` what C's
+    /// `environ` holds at the spawn, without it what was given to
+    /// [`set_inherited_environ`](crate::set_inherited_environ). Another thread
+    /// that changes the environment meanwhile may garble what the child gets.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Environment`](crate::Step::Environment) with `EINVAL`, before
+    ///   any process exists: unset, and there is none to inherit.
+    ///
+    /// # See
+    ///
+    /// execve(2), environ(7).
+    pub fn env(&mut self, envp: CStrArray<'a>) -> &mut Self {
+        self.envp = Some(envp);
+        self
+    }
+
+    /// Runs a file that the kernel does not recognise with `/bin/sh`, as
+    /// execvp(3) does. Off by default: a damaged program would be read as a
+    /// script.
+    ///
+    /// After `ENOEXEC` the child executes `/bin/sh` with the path of the file
+    /// and the arguments but the first. Has no effect on [`Exec::Fd`].
+    ///
+    /// # See
+    ///
+    /// execvp(3); glibc's `posix_spawnp`.
+    pub fn sh_fallback(&mut self, on: bool) -> &mut Self {
+        self.sh_fallback = on;
+        self
+    }
+
+    /// Tries an exec again up to `times` times while the file is busy.
+    ///
+    /// `ETXTBSY` is what a program that was just written gives while a child of
+    /// another thread still holds the descriptor that wrote it. The child
+    /// sleeps 1 ms before the first retry, and twice as long before each other.
+    /// At most 10; by default 0.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Exec`](crate::Step::Exec) with `EINVAL`, before any process
+    ///   exists: more than 10.
+    ///
+    /// # See
+    ///
+    /// execve(2); <https://github.com/golang/go/issues/22315>.
+    pub fn retry_busy(&mut self, times: u8) -> &mut Self {
+        self.busy_retries = times;
+        self
+    }
+
+    /// Sets what becomes of single descriptors: see [`FdAction`].
+    ///
+    /// The index in errors is the position in `actions`.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Move`](crate::Step::Move), [`Step::Open`](crate::Step::Open) or
+    ///   [`Step::Close`](crate::Step::Close) with `EBADF`, before any process
+    ///   exists: a negative number.
+    /// - the same with `EINVAL`, before any process exists: a `child_fd` that an
+    ///   earlier action named.
+    /// - [`Step::Move`](crate::Step::Move) with `EBADF`: `parent_fd` is not
+    ///   open, or `child_fd` is not below `RLIMIT_NOFILE`; with `EMFILE`: a cycle
+    ///   needs one more descriptor than the limit allows.
+    /// - [`Step::Open`](crate::Step::Open) with the errors of openat(2).
+    ///
+    /// # See
+    ///
+    /// dup(2), openat(2); posix_spawn(3), `posix_spawn_file_actions_*`.
+    pub fn fds(&mut self, actions: &'a [FdAction<'a>]) -> &mut Self {
+        self.fds = actions;
+        self
+    }
+
+    /// Sets what becomes of the descriptors that the request does not name.
+    ///
+    /// By default the program has none of them. A hook may still see them.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::CloseOthers`](crate::Step::CloseOthers) with `EOPNOTSUPP`:
+    ///   `close_range` is missing, `/proc` too, and the limit is above 65,536.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 5.11 (`CLOSE_RANGE_CLOEXEC`): the child marks them, and exec closes
+    /// them when the caller runs again. Linux 5.9: the child closes them. Below
+    /// that, or where a filter refuses the call, it lists `/proc/self/fd`;
+    /// without `/proc` it closes up to `RLIMIT_NOFILE`.
+    ///
+    /// # See
+    ///
+    /// close_range(2); Python's `close_fds`.
+    pub fn other_fds(&mut self, others: OtherFds) -> &mut Self {
+        self.other_fds = others;
+        self
+    }
+
+    /// Sets the working directory.
+    ///
+    /// The last change of the file system before credentials change: relative
+    /// paths of [`FdAction::Open`] do not see it, the program's path does.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::CurrentDir`](crate::Step::CurrentDir) with the errors of
+    ///   chdir(2) or fchdir(2); with `EINVAL`, before any process exists: the
+    ///   descriptor's number is the `child_fd` of an action.
+    ///
+    /// # See
+    ///
+    /// chdir(2); Python's `cwd`.
+    pub fn cwd(&mut self, dir: CurrentDir<'a>) -> &mut Self {
+        self.cwd = Some(dir);
+        self
+    }
+
+    /// Sets the root directory, and the working directory to it unless
+    /// [`cwd`](Self::cwd) sets another (a relative one counts from the root).
+    ///
+    /// Files are opened before, credentials change after.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Root`](crate::Step::Root) with the errors of chroot(2); `EPERM`
+    ///   without `CAP_SYS_CHROOT`.
+    ///
+    /// # See
+    ///
+    /// chroot(2).
+    pub fn root(&mut self, path: &'a CStr) -> &mut Self {
+        self.root = Some(path);
+        self
+    }
+
+    /// Sets the child's file mode creation mask, before it opens files.
+    ///
+    /// Left unset, the child keeps the caller's. `mask` holds permission bits,
+    /// `0o000..=0o777`.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Umask`](crate::Step::Umask) with `EINVAL`, before any process
+    ///   exists: a bit above `0o777`.
+    ///
+    /// # See
+    ///
+    /// umask(2); Python's `umask`.
+    pub fn umask(&mut self, mask: u32) -> &mut Self {
+        self.umask = Some(mask);
+        self
+    }
+
+    /// Makes the child the leader of a new session and process group.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::ProcessGroup`](crate::Step::ProcessGroup) with `EPERM`, before
+    ///   any process exists: together with [`process_group`](Self::process_group),
+    ///   which setsid(2) would refuse or undo.
+    ///
+    /// # See
+    ///
+    /// setsid(2); Python's `start_new_session`.
+    pub fn session(&mut self, on: bool) -> &mut Self {
+        self.session = on;
+        self
+    }
+
+    /// Puts the child into the process group `pgrp`; 0 makes it the leader of
+    /// its own.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::ProcessGroup`](crate::Step::ProcessGroup) with `EINVAL`, before
+    ///   any process exists: `pgrp` is negative; with `EPERM`: no such group in
+    ///   this session.
+    ///
+    /// # See
+    ///
+    /// setpgid(2); Python's `process_group`.
+    pub fn process_group(&mut self, pgrp: c_int) -> &mut Self {
+        self.pgrp = Some(pgrp);
+        self
+    }
+
+    /// Makes the terminal behind the caller's descriptor `fd` the controlling
+    /// terminal. Needs [`session`](Self::session); never steals a terminal.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::ControllingTerminal`](crate::Step::ControllingTerminal) with
+    ///   `EPERM`: not a session leader, or the terminal belongs to another
+    ///   session; with `ENOTTY`: not a terminal.
+    ///
+    /// # See
+    ///
+    /// ioctl_tty(2), `TIOCSCTTY`.
+    pub fn controlling_terminal(&mut self, fd: RawFd) -> &mut Self {
+        self.ctty = Some(fd);
+        self
+    }
+
+    /// Makes the child's process group the foreground group of the terminal
+    /// behind the caller's descriptor `fd`. The child is not stopped for it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Foreground`](crate::Step::Foreground) with `ENOTTY`: not the
+    ///   child's controlling terminal; with `EPERM`: no such group in its session.
+    ///
+    /// # See
+    ///
+    /// tcsetpgrp(3); `POSIX_SPAWN_TCSETPGROUP`.
+    pub fn foreground(&mut self, fd: RawFd) -> &mut Self {
+        self.foreground = Some(fd);
+        self
+    }
+
+    /// Sends `signal` to the child when the *thread* that spawned it ends.
+    ///
+    /// Set after credentials change, as that clears it. A parent that is gone by
+    /// then ends the child.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::ParentDeathSignal`](crate::Step::ParentDeathSignal) with
+    ///   `EINVAL`: not a signal; with `EPROTO`: the parent had died.
+    ///
+    /// # See
+    ///
+    /// `PR_SET_PDEATHSIG(2const)`.
+    pub fn parent_death_signal(&mut self, signal: c_int) -> &mut Self {
+        self.pdeathsig = Some(signal);
+        self
+    }
+
+    /// Makes exec grant no privileges: set-user-ID and file capabilities have no
+    /// effect on the child and its descendants.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 3.5.
+    ///
+    /// # See
+    ///
+    /// `PR_SET_NO_NEW_PRIVS(2const)`.
+    pub fn no_new_privs(&mut self, on: bool) -> &mut Self {
+        self.no_new_privs = on;
+        self
+    }
+
+    /// Sets the signal mask, as the last thing before exec.
+    ///
+    /// Left unset, the child has the mask of the calling thread.
+    ///
+    /// # See
+    ///
+    /// sigprocmask(2).
+    pub fn signal_mask(&mut self, mask: SigSet) -> &mut Self {
+        self.mask = Some(mask);
+        self
+    }
+
+    /// Gives these signals their default action, besides all that have a
+    /// handler. `SIGKILL` and `SIGSTOP` are passed over.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::SignalAction`](crate::Step::SignalAction) with `EINVAL`, before
+    ///   any process exists: a signal that is to be ignored too.
+    ///
+    /// # See
+    ///
+    /// sigaction(2).
+    pub fn default_signals(&mut self, signals: SigSet) -> &mut Self {
+        self.to_default = signals;
+        self
+    }
+
+    /// Has the child ignore these signals. Those that the caller ignores stay
+    /// ignored in any case, unless set to default.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::SignalAction`](crate::Step::SignalAction) with `EINVAL`, before
+    ///   any process exists: a signal that is to have its default action too, or
+    ///   `SIGKILL` or `SIGSTOP`.
+    ///
+    /// # See
+    ///
+    /// sigaction(2).
+    pub fn ignore_signals(&mut self, signals: SigSet) -> &mut Self {
+        self.to_ignore = signals;
+        self
+    }
+
+    /// Gives `SIGPIPE` and `SIGXFSZ` their default action, which language
+    /// runtimes ignore. (`SIGXFZ`, that Python's documentation names too, exists
+    /// on no Linux.)
+    ///
+    /// # See
+    ///
+    /// Python's `restore_signals`.
+    pub fn restore_signals(&mut self) -> &mut Self {
+        self.to_default = self.to_default.with(uapi::SIGPIPE as i32).with(uapi::SIGXFSZ as i32);
+        self
+    }
+
+    /// Sets the real, effective and saved user id.
+    ///
+    /// The child is made by fork: no process with other credentials ever shares
+    /// the caller's memory. See [`groups`](Self::groups) for what happens to them.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Uid`](crate::Step::Uid) with `EINVAL`, before any process
+    ///   exists: `u32::MAX`, which setresuid(2) reads as "unchanged"; with
+    ///   `EPERM`: not allowed.
+    ///
+    /// # See
+    ///
+    /// setresuid(2); Python's `user`.
+    pub fn uid(&mut self, uid: u32) -> &mut Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Sets the real, effective and saved group id. As [`uid`](Self::uid), and
+    /// before it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Gid`](crate::Step::Gid), as [`uid`](Self::uid).
+    ///
+    /// # See
+    ///
+    /// setresgid(2); Python's `group`.
+    pub fn gid(&mut self, gid: u32) -> &mut Self {
+        self.gid = Some(gid);
+        self
+    }
+
+    /// Sets the supplementary groups, by fork and before the group id.
+    ///
+    /// Left unset, a change of the uid drops them all where that is permitted.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Groups`](crate::Step::Groups) with the errors of setgroups(2).
+    ///
+    /// # See
+    ///
+    /// setgroups(2); Python's `extra_groups`.
+    pub fn groups(&mut self, groups: Groups<'a>) -> &mut Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Sets resource limits, after descriptors are in place and before
+    /// credentials change.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Rlimit`](crate::Step::Rlimit) with the position in `limits` and
+    ///   the errors of prlimit(2).
+    ///
+    /// # See
+    ///
+    /// prlimit(2).
+    pub fn rlimits(&mut self, limits: &'a [Rlimit]) -> &mut Self {
+        self.rlimits = limits;
+        self
+    }
+
+    /// Sets the nice value, `-20..=19`, after the scheduling policy.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Nice`](crate::Step::Nice) with `EINVAL`, before any process
+    ///   exists: out of range; with `EACCES`: not allowed.
+    ///
+    /// # See
+    ///
+    /// setpriority(2).
+    pub fn nice(&mut self, nice: c_int) -> &mut Self {
+        self.nice = Some(nice);
+        self
+    }
+
+    /// Sets the scheduling policy and priority.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Scheduler`](crate::Step::Scheduler) with the errors of
+    ///   `sched_setscheduler(2)`.
+    ///
+    /// # See
+    ///
+    /// `sched_setscheduler(2)`.
+    pub fn scheduler(&mut self, scheduler: Scheduler) -> &mut Self {
+        self.scheduler = Some(scheduler);
+        self
+    }
+
+    /// Lets the child run on these CPUs: bit *n* of the words, counted on from
+    /// word to word, is CPU *n*.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Affinity`](crate::Step::Affinity) with `EINVAL`: no CPU among
+    ///   them that exists.
+    ///
+    /// # See
+    ///
+    /// `sched_setaffinity(2)`.
+    pub fn affinity(&mut self, cpus: &'a [usize]) -> &mut Self {
+        self.affinity = Some(cpus);
+        self
+    }
+
+    /// Sets the I/O priority: class in the bits from 13 up, level below.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::IoPriority`](crate::Step::IoPriority) with the errors of
+    ///   ioprio_set(2).
+    ///
+    /// # See
+    ///
+    /// ioprio_set(2).
+    pub fn ioprio(&mut self, ioprio: u16) -> &mut Self {
+        self.ioprio = Some(ioprio);
+        self
+    }
+
+    /// Sets how likely the child is to be killed for want of memory,
+    /// `-1000..=1000`. Needs `/proc`.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::OomScoreAdj`](crate::Step::OomScoreAdj) with `EINVAL`, before
+    ///   any process exists: out of range; with `EACCES`: lowered without
+    ///   `CAP_SYS_RESOURCE`; with `ENOENT`: no `/proc`.
+    ///
+    /// # See
+    ///
+    /// `proc_pid_oom_score_adj(5)`.
+    pub fn oom_score_adj(&mut self, adj: i16) -> &mut Self {
+        self.oom_score_adj = Some(adj);
+        self
+    }
+
+    /// Runs a function of the caller's in the child, before signals are set,
+    /// other descriptors are closed and the program is executed.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Hook`](crate::Step::Hook) with the error that it returned.
+    /// - [`Step::Child`](crate::Step::Child) if it killed or ended the child.
+    ///
+    /// # See
+    ///
+    /// `std::os::unix::process::CommandExt::pre_exec`; Python's `preexec_fn`.
+    pub fn hook(&mut self, hook: Hook<'a>) -> &mut Self {
+        self.hook = Some(hook);
+        self
+    }
+
+    /// Asks for a pidfd of the child, in the same system call that makes it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Clone`](crate::Step::Clone) with `EMFILE`: no descriptor left.
+    /// - [`Step::Pidfd`](crate::Step::Pidfd) with `ENOSYS`, before any process
+    ///   exists: the kernel has none.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 5.3. (5.2 has pidfds that cannot be polled.)
+    ///
+    /// # See
+    ///
+    /// clone(2), `CLONE_PIDFD`; pidfd_open(2).
+    pub fn pidfd(&mut self, on: bool) -> &mut Self {
+        self.pidfd = on;
+        self
+    }
+
+    /// Sets which modes the spawn may use. By default the fastest safe one.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Mode`](crate::Step::Mode) with `EOPNOTSUPP`, before any process
+    ///   exists: the modes allowed are not safe for this request, or not to be
+    ///   had on this kernel.
+    pub fn modes(&mut self, modes: Modes) -> &mut Self {
+        self.modes = modes;
+        self
+    }
+
+    /// Takes `kernel` for what the running kernel offers, instead of what was
+    /// found out: to test what happens on an older one, or to pin a choice.
+    pub fn kernel(&mut self, kernel: Kernel) -> &mut Self {
+        self.kernel = Some(kernel);
+        self
+    }
+
+    /// Whether the child gets other credentials than its parent.
+    pub(crate) const fn changes_credentials(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some() || matches!(self.groups, Groups::Set(_))
+    }
+}

@@ -1,0 +1,86 @@
+//! The child has a copy of the parent's memory, and the calling thread waits.
+//!
+//! The frame is in a page that both share. Not a pipe: another thread that forks
+//! meanwhile would hold a copy of its writing end, and the parent would wait for
+//! that stranger. Only where `CLONE_VFORK` does not suspend the parent, under an
+//! emulator, a pipe tells it of the exec.
+
+use core::ffi::c_void;
+
+use super::{Frame, caller, conclude, make};
+use crate::compile::{self, Input};
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::kernel::{Feature, Kernel};
+use crate::mode::{Mode, Reason};
+use crate::plan::{Step, Storage};
+use crate::process::Process;
+use crate::request::Request;
+use crate::sys::{self, Fd};
+
+pub(super) fn spawn(
+    request: &Request<'_>,
+    kernel: Kernel,
+    reason: Reason,
+    storage: Storage<'_>,
+) -> Result<Process, Error> {
+    let failed = |errno| Error::new(Step::Report, 0, errno);
+    let page = SharedFrame::new().map_err(failed)?;
+    let frame = page.frame();
+    let pipe = if kernel.has(Feature::Suspends) {
+        None
+    } else {
+        Some(unnamed_pipe(request).map_err(failed)?)
+    };
+    let end = pipe.as_ref().map(|(_, writer)| writer.raw());
+    let caller = caller(request, kernel, frame.tid.as_ptr().cast_const().cast(), end);
+    let input = Input { request, kernel, mode: Mode::Fork, caller };
+    let plan = compile::compile(input, reason, storage)?;
+    // SAFETY: The child has its own copy of all but the frame, which stays until
+    // `page` goes, after the child's exec or end.
+    let made = unsafe { make(&plan, kernel, frame) }?;
+    if let Some((reader, writer)) = pipe {
+        drop(writer);
+        sys::wait_for_end_of_file(reader.raw());
+    }
+    conclude(&plan, kernel, frame, made)
+}
+
+/// A frame in a page of its own, shared with forks.
+struct SharedFrame(*mut c_void);
+
+impl SharedFrame {
+    fn new() -> Result<Self, Errno> {
+        let page = sys::map_shared_page()?;
+        // SAFETY: The page is writable, aligned and nobody else's.
+        unsafe { page.cast::<Frame>().write(Frame::new()) };
+        Ok(Self(page))
+    }
+
+    fn frame(&self) -> &Frame {
+        // SAFETY: `new` put it there, and what others write of it is atomic.
+        unsafe { &*self.0.cast() }
+    }
+}
+
+impl Drop for SharedFrame {
+    fn drop(&mut self) {
+        // SAFETY: `frame` borrows from `self`, so no reference is left.
+        unsafe { sys::unmap_page(self.0) };
+    }
+}
+
+/// A pipe whose numbers the request does not name: the child must neither
+/// overwrite it nor take it for a descriptor of the caller's.
+fn unnamed_pipe(request: &Request<'_>) -> Result<(Fd, Fd), Errno> {
+    let (reader, writer) = sys::pipe()?;
+    Ok((unnamed(request, reader)?, unnamed(request, writer)?))
+}
+
+fn unnamed(request: &Request<'_>, mut fd: Fd) -> Result<Fd, Errno> {
+    // Numbers only grow here, so this ends; 0 to 2 are the child's.
+    while fd.raw() <= 2 || compile::names(request, fd.raw()) {
+        fd = sys::duplicate(fd.raw(), fd.raw().saturating_add(1))?;
+    }
+    Ok(fd)
+}

@@ -1,0 +1,333 @@
+//! From a request to a running program: the only way in.
+//!
+//! Compiles the request, clones, reads the child's report, and reaps a child
+//! that failed. What differs between the modes is in `vfork` and `fork`.
+#![allow(unsafe_code)]
+
+pub(crate) mod fallback;
+mod fork;
+mod vfork;
+
+use core::ffi::c_int;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+
+use linux_raw_sys::general as uapi;
+
+use crate::arch::{self, CloneArgs, Start};
+use crate::compile::{self, Caller, Input};
+use crate::environ;
+use crate::errno::Errno;
+use crate::error::{Cause, Error};
+use crate::kernel::{Feature, Kernel};
+use crate::mode::{self, Mode};
+use crate::plan::op::{EPILOGUE, Frame};
+use crate::plan::{Needed, Plan, Step, Storage};
+use crate::process::Process;
+use crate::request::{FdAction, Request};
+use crate::signal::SigSet;
+use crate::status::WaitStatus;
+use crate::sys::{self, Fd, Target};
+
+impl Request<'_> {
+    /// Spawns the program and returns when the child has executed it.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Plan`] with `ENOBUFS`, before any process exists: `storage` is
+    ///   too small.
+    /// - [`Step::Clone`] with the errors of clone(2), among them `EAGAIN`: too
+    ///   many processes.
+    /// - the errors of the options that were set.
+    /// - [`Step::Exec`] with the errors of execve(2).
+    /// - [`Step::Child`]: the child died before it executed the program.
+    ///
+    /// The child of a spawn that failed is gone, has sent no `SIGCHLD`, and was
+    /// no child to a `waitpid(-1)` of another thread.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 4.7. See [`Feature`] for what newer ones add.
+    pub fn spawn<'s>(&self, storage: impl Into<Storage<'s>>) -> Result<Process, Error> {
+        self.spawn_in(storage.into())
+    }
+
+    /// What [`spawn`](Self::spawn) would have a child execute.
+    ///
+    /// # Errors
+    ///
+    /// Those that `spawn` gives before any process exists.
+    pub fn plan<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Plan<'s>, Error> {
+        let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
+        let (mode, reason) = mode::choose(self, kernel)?;
+        let caller = caller(self, kernel, ptr::null(), None);
+        compile::compile(Input { request: self, kernel, mode, caller }, reason, storage.into())
+    }
+
+    /// How much room [`spawn`](Self::spawn) needs, at most.
+    ///
+    /// # Errors
+    ///
+    /// Those that `spawn` gives before any process exists.
+    pub fn needed(&self) -> Result<Needed, Error> {
+        let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
+        let (mode, _) = mode::choose(self, kernel)?;
+        let caller = caller(self, kernel, ptr::null(), None);
+        compile::needed(Input { request: self, kernel, mode, caller })
+    }
+
+    fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
+        let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
+        let result = self.spawn_on(kernel, storage.reborrow());
+        match result {
+            // A filter was installed or a namespace entered since the kernel was
+            // probed: see what is left.
+            Err(error) if self.kernel.is_none() && self.may_be_repeated(error) => {
+                let now = Kernel::probe()?;
+                if now == kernel { result } else { self.spawn_on(now, storage) }
+            }
+            _ => result,
+        }
+    }
+
+    /// Whether `error` says that the kernel refuses a call that it offered, and
+    /// the child has done nothing that a second one could not do again.
+    fn may_be_repeated(&self, error: Error) -> bool {
+        let Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) = error.errno() else {
+            return false;
+        };
+        let exclusive = uapi::O_EXCL.cast_signed();
+        match error.step() {
+            Step::Clone => true,
+            Step::CloseOthers => {
+                self.hook.is_none()
+                    && !self.fds.iter().any(|action| {
+                        matches!(action, FdAction::Open { flags, .. } if flags & exclusive != 0)
+                    })
+            }
+            _ => false,
+        }
+    }
+
+    fn spawn_on(&self, kernel: Kernel, storage: Storage<'_>) -> Result<Process, Error> {
+        let (mode, reason) = mode::choose(self, kernel)?;
+        match mode {
+            Mode::Vfork => vfork::spawn(self, kernel, reason, storage),
+            Mode::Fork => fork::spawn(self, kernel, reason, storage),
+        }
+    }
+}
+
+impl Frame {
+    pub(crate) const fn new() -> Self {
+        Self {
+            failed: AtomicPtr::new(ptr::null_mut()),
+            errno: AtomicU32::new(0),
+            // Not 0: the kernel's 0 is the news.
+            tid: AtomicU32::new(u32::MAX),
+            epilogue: EPILOGUE.as_ptr().cast(),
+        }
+    }
+}
+
+/// Reads what the plan needs to know of its parent, and no more.
+fn caller<'a>(
+    request: &Request<'a>,
+    kernel: Kernel,
+    tid: *const (),
+    pipe: Option<c_int>,
+) -> Caller<'a> {
+    let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some();
+    let mut ignored = SigSet::EMPTY;
+    if !kernel.has(Feature::ClearSighand) {
+        for signal in 1..=64 {
+            if sys::ignores(signal) {
+                ignored = ignored.with(signal);
+            }
+        }
+    }
+    Caller {
+        envp: if request.envp.is_none() { environ::inherited() } else { None },
+        mask: if opens_mask && request.mask.is_none() {
+            sys::signal_mask().unwrap_or_default()
+        } else {
+            SigSet::EMPTY
+        },
+        ignored,
+        pid: if request.pdeathsig.is_some() { sys::getpid() } else { 0 },
+        pgrp: if request.foreground.is_some() { sys::getpgrp() } else { 0 },
+        tid,
+        pipe,
+    }
+}
+
+/// A child that has been made.
+struct Made {
+    pid: c_int,
+    pidfd: Option<Fd>,
+}
+
+/// Clones a child that executes `plan` and reports to `frame`.
+///
+/// # Safety
+///
+/// `frame` must be written by this child only, and stay, with the plan and all
+/// it points to, until the child has left this address space. A `Vfork` plan
+/// must have been compiled for a kernel that shares memory and suspends.
+unsafe fn make(plan: &Plan<'_>, kernel: Kernel, frame: &Frame) -> Result<Made, Error> {
+    let failed = |errno| Error::new(Step::Clone, 0, errno);
+    let mask = if plan.parent.block_signals {
+        Some(sys::set_signal_mask(SigSet::ALL).map_err(failed)?)
+    } else {
+        None
+    };
+    let mut pidfd = -1;
+    let place = if plan.parent.pidfd { Some(&mut pidfd) } else { None };
+    let start = Start { ops: plan.ops.as_ptr(), frame };
+    // SAFETY: The caller's promises are those that `clone` asks for.
+    let result = unsafe { clone(kernel, plan.mode, place, start) };
+    if let Some(mask) = mask {
+        // It cannot fail: the arguments are those of the call above.
+        let _ = sys::set_signal_mask(mask);
+    }
+    let pid = result.map_err(failed)?;
+    Ok(Made { pid, pidfd: (pidfd >= 0).then(|| Fd::new(pidfd)) })
+}
+
+/// `clone3` or `clone`, as `kernel` has them.
+///
+/// # Safety
+///
+/// As for [`make`].
+unsafe fn clone(
+    kernel: Kernel,
+    mode: Mode,
+    pidfd: Option<&mut c_int>,
+    start: Start<'_>,
+) -> Result<c_int, Errno> {
+    let mut flags = uapi::CLONE_VFORK | uapi::CLONE_CHILD_SETTID;
+    if mode == Mode::Vfork {
+        flags |= uapi::CLONE_VM | uapi::CLONE_CHILD_CLEARTID;
+    }
+    if pidfd.is_some() {
+        flags |= uapi::CLONE_PIDFD;
+    }
+    let pidfd = pidfd.map_or(ptr::null_mut(), ptr::from_mut);
+    // SAFETY: `frame` is live, says the caller.
+    let child_tid = unsafe { &raw const (*start.frame).tid }.cast::<u32>();
+    let exit_signal = if kernel.has(Feature::NoExitSignal) { 0 } else { uapi::SIGCHLD };
+    let raw = if kernel.has(Feature::Clone3) {
+        let clear = if kernel.has(Feature::ClearSighand) { uapi::CLONE_CLEAR_SIGHAND } else { 0 };
+        let args = uapi::clone_args {
+            flags: u64::from(flags) | clear,
+            pidfd: pidfd.expose_provenance() as u64,
+            child_tid: child_tid.expose_provenance() as u64,
+            parent_tid: 0,
+            exit_signal: u64::from(exit_signal),
+            stack: 0,
+            stack_size: 0,
+            tls: 0,
+            set_tid: 0,
+            set_tid_size: 0,
+            cgroup: 0,
+        };
+        // SAFETY: The caller's promises; neither a stack nor shared handlers
+        // nor a thread are asked for.
+        unsafe { arch::clone3(&args, start) }
+    } else {
+        let flags = (flags | exit_signal) as usize;
+        // SAFETY: As above.
+        unsafe { arch::clone(CloneArgs { flags, pidfd, child_tid }, start) }
+    };
+    match Errno::from_result(raw) {
+        None => Ok(raw as c_int),
+        Some(errno) => Err(errno),
+    }
+}
+
+/// Reads what became of a child that is past its exec or its end.
+fn conclude(plan: &Plan<'_>, kernel: Kernel, frame: &Frame, made: Made) -> Result<Process, Error> {
+    let Made { pid, pidfd } = made;
+    let errno = frame.errno.load(Ordering::Acquire) as i32;
+    if let Some(errno) = Errno::from_raw(errno) {
+        let tag = plan.tag_at(frame.failed.load(Ordering::Relaxed));
+        // ECHILD: someone waits for every child of every kind, or the emulator
+        // knows no exit signal but SIGCHLD, which is ignored.
+        let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
+        return Err(Error::new(tag.step, tag.index, errno));
+    }
+    // exec sets the exit signal to SIGCHLD. A child that still has another one
+    // is dying without having come so far: wait for it.
+    if kernel.has(Feature::NoExitSignal) {
+        let options = uapi::WEXITED | uapi::__WCLONE;
+        if let Ok(info) = sys::waitid(Target::Pid(pid), options, None) {
+            let status = WaitStatus::from_siginfo(info.code, info.status);
+            return Err(Error::died(match (status.signal(), status.code()) {
+                (Some(signal), _) => Cause::Killed(signal as u8),
+                (None, code) => Cause::Exited(code.unwrap_or_default() as u8),
+            }));
+        }
+    }
+    Ok(Process::new(pid, pidfd, plan.mode, plan.reason))
+}
+
+/// Finds out what clone(2) offers here, with children that exit at once.
+pub(crate) fn probe(known: Kernel) -> Result<Kernel, Error> {
+    let failed = |errno| Error::new(Step::Clone, 0, errno);
+    // Handlers that the kernel does not clear must not run.
+    let mask = sys::set_signal_mask(SigSet::ALL).map_err(failed)?;
+    let result = probe_clone(known);
+    let _ = sys::set_signal_mask(mask);
+    result.map_err(failed)
+}
+
+/// Tries what a spawn would like best, then less.
+fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
+    let mut last = Errno::ENOSYS;
+    for combination in 0..16u32 {
+        let lacks = |bit: u32| combination >> bit & 1 == 1;
+        let mut kernel = known;
+        kernel.set(Feature::SharedMemory, !lacks(3));
+        kernel.set(Feature::Clone3, !lacks(2));
+        kernel.set(Feature::ClearSighand, !lacks(1));
+        kernel.set(Feature::NoExitSignal, !lacks(0));
+        kernel.set(Feature::Suspends, true);
+        let clears_without_clone3 = lacks(2) && !lacks(1);
+        if clears_without_clone3 || !known.has(Feature::Clone3) && !lacks(2) {
+            continue;
+        }
+        match probe_child(kernel) {
+            Err(errno @ (Errno::EINVAL | Errno::EPERM | Errno::ENOSYS)) => last = errno,
+            result => return result,
+        }
+    }
+    Err(last)
+}
+
+fn probe_child(mut kernel: Kernel) -> Result<Kernel, Errno> {
+    let frame = Frame::new();
+    let mode = if kernel.shares_memory() { Mode::Vfork } else { Mode::Fork };
+    let start = Start { ops: EPILOGUE.as_ptr(), frame: &raw const frame };
+    // SAFETY: The frame outlives the child, which is waited for below; the
+    // epilogue points to nothing.
+    let pid = unsafe { clone(kernel, mode, None, start) }?;
+    let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
+    // CLEARTID wrote a 0 where we see it, or it wrote elsewhere.
+    if mode == Mode::Vfork && frame.tid.load(Ordering::Acquire) != 0 {
+        kernel = kernel.without(Feature::Suspends);
+    }
+    Ok(kernel)
+}
+
+/// Waits until the child has left the memory of `frame`.
+///
+/// It has when clone returns, unless a tracer or an emulator let the parent go
+/// early; then the child still reads the plan.
+fn wait_until_gone(frame: &Frame) {
+    loop {
+        match frame.tid.load(Ordering::Acquire) {
+            0 => return,
+            tid => sys::futex_wait(&frame.tid, tid),
+        }
+    }
+}

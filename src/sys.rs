@@ -1,0 +1,340 @@
+//! The parent's own system calls: one function each, no policy.
+//!
+//! This is the only module that calls through `sc`. What it offers is also what
+//! `spawn/fallback.rs` uses in a child, so nothing here may touch a C library.
+#![allow(unsafe_code)]
+
+use core::ffi::{CStr, c_int, c_void};
+use core::mem::MaybeUninit;
+use core::ptr;
+use core::sync::atomic::AtomicU32;
+
+use linux_raw_sys::general as uapi;
+
+use crate::errno::Errno;
+use crate::request::RawFd;
+use crate::signal::SigSet;
+
+/// `rusage` of getrusage(2).
+pub use linux_raw_sys::general::rusage as Rusage;
+
+/// `sizeof(sigset_t)` of the kernel.
+const SIGSET_SIZE: usize = 8;
+
+/// A `rusage` of zeros.
+pub(crate) const fn no_usage() -> Rusage {
+    // SAFETY: All of it is integers.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// Turns the kernel's answer into a result.
+fn ret(raw: usize) -> Result<usize, Errno> {
+    Errno::from_result(raw).map_or(Ok(raw), Err)
+}
+
+/// A descriptor of this process that closes itself.
+#[derive(Debug)]
+pub(crate) struct Fd(RawFd);
+
+impl Fd {
+    /// Takes over `fd`, which must be open and nobody else's.
+    pub(crate) const fn new(fd: RawFd) -> Self {
+        Self(fd)
+    }
+
+    pub(crate) const fn raw(&self) -> RawFd {
+        self.0
+    }
+
+    /// Gives the descriptor away.
+    pub(crate) const fn into_raw(self) -> RawFd {
+        let fd = self.0;
+        core::mem::forget(self);
+        fd
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        close(self.0);
+    }
+}
+
+/// `close(fd)`. Linux frees the number whatever it answers.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: close(2) touches no memory; callers pass what is theirs to close.
+    unsafe { sc::syscall1(sc::nr::CLOSE, fd as usize) };
+}
+
+/// `close_range(first, last, flags)`.
+pub(crate) fn close_range(first: u32, last: u32, flags: u32) -> Result<(), Errno> {
+    // SAFETY: close_range(2) touches no memory.
+    let raw =
+        unsafe { sc::syscall3(sc::nr::CLOSE_RANGE, first as usize, last as usize, flags as usize) };
+    ret(raw).map(drop)
+}
+
+/// `openat(AT_FDCWD, path, flags)`.
+pub(crate) fn open(path: &CStr, flags: u32) -> Result<RawFd, Errno> {
+    let cwd = uapi::AT_FDCWD as usize;
+    // SAFETY: `path` is a C string.
+    let raw =
+        unsafe { sc::syscall4(sc::nr::OPENAT, cwd, path.as_ptr() as usize, flags as usize, 0) };
+    ret(raw).map(|fd| fd as RawFd)
+}
+
+/// `getdents64(fd, buffer)`.
+pub(crate) fn getdents64(fd: RawFd, buffer: &mut [u64]) -> Result<usize, Errno> {
+    let (start, size) = (buffer.as_mut_ptr(), size_of_val(buffer));
+    // SAFETY: The kernel writes at most `size` bytes, and any bytes make a u64.
+    ret(unsafe { sc::syscall3(sc::nr::GETDENTS64, fd as usize, start as usize, size) })
+}
+
+/// `RLIMIT_NOFILE`: the greater of the soft and the hard limit.
+pub(crate) fn descriptor_limit() -> Result<u64, Errno> {
+    let mut limit = uapi::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let nofile = uapi::RLIMIT_NOFILE as usize;
+    // SAFETY: The kernel writes one `rlimit64`.
+    let raw = unsafe { sc::syscall4(sc::nr::PRLIMIT64, 0, nofile, 0, &raw mut limit as usize) };
+    ret(raw).map(|_| limit.rlim_cur.max(limit.rlim_max))
+}
+
+/// `getpid()`.
+pub(crate) fn getpid() -> c_int {
+    // SAFETY: getpid(2) touches no memory.
+    (unsafe { sc::syscall0(sc::nr::GETPID) }) as c_int
+}
+
+/// `getpgid(0)`.
+pub(crate) fn getpgrp() -> c_int {
+    // SAFETY: getpgid(2) touches no memory.
+    (unsafe { sc::syscall1(sc::nr::GETPGID, 0) }) as c_int
+}
+
+/// Sets the calling thread's signal mask and returns the old one; 32 and 33
+/// included.
+pub(crate) fn set_signal_mask(mask: SigSet) -> Result<SigSet, Errno> {
+    let mut old = SigSet::EMPTY;
+    // SAFETY: Both point to sets of `SIGSET_SIZE` bytes.
+    let raw = unsafe {
+        sc::syscall4(
+            sc::nr::RT_SIGPROCMASK,
+            uapi::SIG_SETMASK as usize,
+            &raw const mask as usize,
+            &raw mut old as usize,
+            SIGSET_SIZE,
+        )
+    };
+    ret(raw).map(|_| old)
+}
+
+/// The calling thread's signal mask.
+pub(crate) fn signal_mask() -> Result<SigSet, Errno> {
+    let mut old = SigSet::EMPTY;
+    // SAFETY: Without a new set, the kernel only writes the old one.
+    let raw =
+        unsafe { sc::syscall4(sc::nr::RT_SIGPROCMASK, 0, 0, &raw mut old as usize, SIGSET_SIZE) };
+    ret(raw).map(|_| old)
+}
+
+/// Whether this process ignores `signal`.
+pub(crate) fn ignores(signal: c_int) -> bool {
+    // At least as long as `struct kernel_sigaction` anywhere; the handler is first.
+    let mut action = [0usize; 8];
+    // SAFETY: Without a new action, the kernel only writes the old one.
+    let raw = unsafe {
+        sc::syscall4(
+            sc::nr::RT_SIGACTION,
+            signal as usize,
+            0,
+            &raw mut action as usize,
+            SIGSET_SIZE,
+        )
+    };
+    ret(raw).is_ok() && action[0] == SIG_IGN
+}
+
+/// `SIG_IGN` as the kernel has it.
+pub(crate) const SIG_IGN: usize = 1;
+
+/// What waitid(2) and poll(2) on a child name it by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    Pid(c_int),
+    /// Linux 5.4.
+    Pidfd(RawFd),
+}
+
+/// The part of `siginfo_t` that waitid(2) fills; the same on all 64-bit Linux.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct ChildInfo {
+    signo: c_int,
+    errno: c_int,
+    pub(crate) code: c_int,
+    pad: c_int,
+    /// 0 where `WNOHANG` found nothing.
+    pub(crate) pid: c_int,
+    uid: u32,
+    pub(crate) status: c_int,
+    rest: [c_int; 25],
+}
+const _: () = assert!(size_of::<ChildInfo>() == 128);
+
+/// `waitid(target, options)`, again after a signal.
+pub(crate) fn waitid(
+    target: Target,
+    options: u32,
+    usage: Option<&mut Rusage>,
+) -> Result<ChildInfo, Errno> {
+    let (kind, id) = match target {
+        Target::Pid(pid) => (uapi::P_PID, pid),
+        Target::Pidfd(fd) => (uapi::P_PIDFD, fd),
+    };
+    let usage = usage.map_or(ptr::null_mut(), ptr::from_mut);
+    loop {
+        let mut info = MaybeUninit::<ChildInfo>::zeroed();
+        // SAFETY: The kernel writes a `siginfo_t`, and a `rusage` where asked.
+        let raw = unsafe {
+            sc::syscall5(
+                sc::nr::WAITID,
+                kind as usize,
+                id as usize,
+                info.as_mut_ptr() as usize,
+                options as usize,
+                usage as usize,
+            )
+        };
+        match ret(raw) {
+            // SAFETY: All of it is integers, and was zeroed before.
+            Ok(_) => return Ok(unsafe { info.assume_init() }),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// `kill(pid, signal)`.
+pub(crate) fn kill(pid: c_int, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: kill(2) touches no memory.
+    ret(unsafe { sc::syscall2(sc::nr::KILL, pid as usize, signal as usize) }).map(drop)
+}
+
+/// `pidfd_send_signal(pidfd, signal)`. Linux 5.1.
+pub(crate) fn pidfd_send_signal(pidfd: RawFd, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: Without a `siginfo_t`, the call touches no memory.
+    let raw =
+        unsafe { sc::syscall4(sc::nr::PIDFD_SEND_SIGNAL, pidfd as usize, signal as usize, 0, 0) };
+    ret(raw).map(drop)
+}
+
+/// `pidfd_open(pid)`. Linux 5.3.
+pub(crate) fn pidfd_open(pid: c_int) -> Result<Fd, Errno> {
+    // SAFETY: pidfd_open(2) touches no memory.
+    let raw = unsafe { sc::syscall2(sc::nr::PIDFD_OPEN, pid as usize, 0) };
+    ret(raw).map(|fd| Fd::new(fd as RawFd))
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = uapi::timespec { tv_sec: 0, tv_nsec: 0 };
+    let clock = uapi::CLOCK_MONOTONIC as usize;
+    // SAFETY: The kernel writes one `timespec`.
+    unsafe { sc::syscall2(sc::nr::CLOCK_GETTIME, clock, &raw mut now as usize) };
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+}
+
+/// Waits until `fd` is readable or `timeout_ns` have passed; `Ok(false)` is
+/// both the latter and a signal.
+pub(crate) fn poll_readable(fd: RawFd, timeout_ns: u64) -> Result<bool, Errno> {
+    let mut poll = uapi::pollfd { fd, events: uapi::POLLIN as i16, revents: 0 };
+    let mut timeout = uapi::timespec {
+        tv_sec: (timeout_ns / 1_000_000_000) as i64,
+        tv_nsec: (timeout_ns % 1_000_000_000) as i64,
+    };
+    // SAFETY: One `pollfd` and one `timespec`, which the kernel reads and writes.
+    let raw = unsafe {
+        sc::syscall5(
+            sc::nr::PPOLL,
+            &raw mut poll as usize,
+            1,
+            &raw mut timeout as usize,
+            0,
+            SIGSET_SIZE,
+        )
+    };
+    match ret(raw) {
+        Err(Errno::EINTR) | Ok(0) => Ok(false),
+        Ok(_) => Ok(true),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Waits while `word` holds `value`. A *shared* futex wait: the kernel's
+/// `CLONE_CHILD_CLEARTID` wakes those only.
+pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
+    let wait = uapi::FUTEX_WAIT as usize;
+    // SAFETY: `word` is live for the call. Any answer means: look again.
+    unsafe { sc::syscall4(sc::nr::FUTEX, word.as_ptr() as usize, wait, value as usize, 0) };
+}
+
+/// A zeroed page that this process shares with its forks.
+pub(crate) fn map_shared_page() -> Result<*mut c_void, Errno> {
+    let protection = uapi::PROT_READ | uapi::PROT_WRITE;
+    let flags = uapi::MAP_SHARED | uapi::MAP_ANONYMOUS;
+    // SAFETY: Without an address, the kernel picks one that nothing uses.
+    let raw = unsafe {
+        sc::syscall6(sc::nr::MMAP, 0, PAGE, protection as usize, flags as usize, usize::MAX, 0)
+    };
+    ret(raw).map(ptr::with_exposed_provenance_mut)
+}
+
+/// Unmaps what [`map_shared_page`] gave.
+///
+/// # Safety
+///
+/// Nothing may refer to the page any more.
+pub(crate) unsafe fn unmap_page(page: *mut c_void) {
+    // SAFETY: The caller's promise.
+    unsafe { sc::syscall2(sc::nr::MUNMAP, page as usize, PAGE) };
+}
+
+/// Enough for a frame; the kernel rounds up to its page size.
+const PAGE: usize = 4096;
+
+/// `pipe2(O_CLOEXEC)`: the reading end and the writing end.
+pub(crate) fn pipe() -> Result<(Fd, Fd), Errno> {
+    let mut fds = [-1 as RawFd; 2];
+    // SAFETY: The kernel writes two descriptors.
+    let raw =
+        unsafe { sc::syscall2(sc::nr::PIPE2, &raw mut fds as usize, uapi::O_CLOEXEC as usize) };
+    ret(raw).map(|_| (Fd::new(fds[0]), Fd::new(fds[1])))
+}
+
+/// `fcntl(fd, F_DUPFD_CLOEXEC, least)`.
+pub(crate) fn duplicate(fd: RawFd, least: RawFd) -> Result<Fd, Errno> {
+    let command = uapi::F_DUPFD_CLOEXEC as usize;
+    // SAFETY: The command touches no memory.
+    let raw = unsafe { sc::syscall3(sc::nr::FCNTL, fd as usize, command, least as usize) };
+    ret(raw).map(|fd| Fd::new(fd as RawFd))
+}
+
+/// Waits for the end of file of `fd`, discarding what comes before.
+pub(crate) fn wait_for_end_of_file(fd: RawFd) {
+    let mut byte = 0u8;
+    loop {
+        // SAFETY: The kernel writes at most one byte.
+        let raw = unsafe { sc::syscall3(sc::nr::READ, fd as usize, &raw mut byte as usize, 1) };
+        match ret(raw) {
+            Ok(1) | Err(Errno::EINTR) => {}
+            _ => return,
+        }
+    }
+}
+
+/// Whether `clone3` answers at all: it refuses arguments of no size.
+pub(crate) fn clone3_exists() -> bool {
+    // SAFETY: A size below the first version's is refused before anything is read.
+    let raw = unsafe { sc::syscall2(sc::nr::CLONE3, 0, 0) };
+    matches!(ret(raw), Err(Errno::EINVAL))
+}
