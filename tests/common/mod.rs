@@ -1,0 +1,421 @@
+//! What the tests share: a child that reports its own state, every way to spawn
+//! it, and checks that a spawn leaves nothing behind.
+//!
+//! The reporting child is the test executable itself. A constructor looks at the
+//! arguments before the test harness does, so no other program need be built,
+//! and the tests run wherever their executable does.
+#![allow(dead_code, unreachable_pub, unsafe_code, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::fmt::Write as _;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rawspawn::{
+    Buffer, CStrArray, CStrPtr, Error, Exec, Feature, Kernel, Mode, Modes, Process, Request,
+};
+
+/// Room for the plan of an old kernel too.
+pub type Room = Buffer<160, 2048>;
+
+/// One way to spawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub mode: Mode,
+    pub kernel: Kernel,
+}
+
+/// Every mode that works here, on this kernel and on those that lack something.
+pub fn each_setup() -> Vec<Setup> {
+    let kernel = Kernel::current().expect("a child can be made");
+    let mut setups = Vec::new();
+    for mode in [Mode::Vfork, Mode::Fork] {
+        if mode == Mode::Vfork && !kernel.has(Feature::SharedMemory) {
+            println!("skipped: vfork, which shares no memory here");
+            continue;
+        }
+        let lacks =
+            [Feature::CloseRangeCloexec, Feature::CloseRange, Feature::ClearSighand, Feature::Clone3];
+        setups.push(Setup { mode, kernel });
+        for feature in lacks {
+            if kernel.has(feature) {
+                setups.push(Setup { mode, kernel: kernel.without(feature) });
+            }
+        }
+        let oldest = kernel.without(Feature::CloseRange).without(Feature::Clone3);
+        setups.push(Setup { mode, kernel: oldest });
+    }
+    // An emulator: fork, and the parent is not suspended.
+    setups.push(Setup { mode: Mode::Fork, kernel: kernel.without(Feature::Suspends) });
+    setups
+}
+
+impl Setup {
+    /// Has `request` spawn this way.
+    pub fn apply(self, request: &mut Request<'_>) {
+        request.kernel(self.kernel);
+        request.modes(match self.mode {
+            Mode::Vfork => Modes::Vfork,
+            _ => Modes::Fork,
+        });
+    }
+}
+
+/// What the reporting child said of itself.
+#[derive(Debug)]
+pub struct Report {
+    lines: BTreeMap<String, String>,
+    pub mode: Mode,
+}
+
+/// A descriptor of a process: what it refers to, and its flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FdState {
+    pub device: u64,
+    pub inode: u64,
+    /// The flags of open(2) that `fcntl(F_GETFL)` gives.
+    pub flags: i32,
+}
+
+impl Report {
+    /// The value of `key`.
+    pub fn get(&self, key: &str) -> &str {
+        self.lines.get(key).unwrap_or_else(|| panic!("the child reports no {key}"))
+    }
+
+    /// The value of `key` as a number.
+    pub fn number(&self, key: &str) -> i64 {
+        self.get(key).parse().unwrap_or_else(|_| panic!("{key}: {}", self.get(key)))
+    }
+
+    /// A signal set, such as `SigBlk`, of `/proc/self/status`.
+    pub fn signals(&self, key: &str) -> u64 {
+        u64::from_str_radix(self.get(key), 16).expect("hexadecimal")
+    }
+
+    /// The numbers of the open descriptors.
+    pub fn fds(&self) -> Vec<i32> {
+        self.get("fds").split_whitespace().map(|fd| fd.parse().expect("a number")).collect()
+    }
+
+    /// The state of descriptor `fd`.
+    pub fn fd(&self, fd: i32) -> FdState {
+        let line = self.get(&format!("fd{fd}"));
+        let mut words = line.split_whitespace().map(|word| word.parse::<u64>().expect("a number"));
+        let mut next = || words.next().expect("three numbers");
+        FdState { device: next(), inode: next(), flags: i32::try_from(next()).expect("flags") }
+    }
+}
+
+/// The state of a descriptor of this process.
+pub fn fd_state(fd: i32) -> Option<FdState> {
+    // SAFETY: `stat` is integers.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: The kernel writes one `stat`.
+    if unsafe { libc::fstat(fd, &raw mut stat) } != 0 {
+        return None;
+    }
+    // SAFETY: F_GETFL touches no memory.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    Some(FdState { device: stat.st_dev, inode: stat.st_ino, flags })
+}
+
+/// The reporting child's executable and arguments, and where it reports to.
+pub struct Reporter {
+    file: PathBuf,
+    pub exe: &'static CStr,
+    pub argv: CStrArray<'static>,
+}
+
+/// The argument that makes a test executable the reporting child.
+const REPORT: &str = "--report-to";
+
+impl Reporter {
+    /// A reporting child, whose further arguments are `arguments`.
+    pub fn new(arguments: &[&str]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rawspawn-report-{}-{number}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        // The child may run as another user.
+        std::fs::write(&file, "").expect("a writable temporary directory");
+        let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        std::fs::set_permissions(&file, open_to_all).expect("our own file");
+        let path = file.to_str().expect("a plain path");
+        let strings = [&["reporter", REPORT, path], arguments].concat();
+        // Leaked, so that requests of any lifetime can borrow them.
+        let leak = |s: &str| &*Box::leak(CString::new(s).expect("no NUL").into_boxed_c_str());
+        let argv = strings.into_iter().map(|s| CStrPtr::new(leak(s))).chain([CStrPtr::NULL]);
+        let argv = Box::leak(argv.collect::<Vec<_>>().into_boxed_slice());
+        let exe = std::env::current_exe().expect("/proc");
+        let exe = leak(exe.to_str().expect("a plain path"));
+        Self { file, exe, argv: CStrArray::new(argv).expect("a NULL") }
+    }
+
+    /// Reads what the child has reported.
+    pub fn read(&self, mode: Mode) -> Report {
+        let text = std::fs::read_to_string(&self.file).expect("the report");
+        let lines = text.lines().filter_map(|line| line.split_once('\t'));
+        let lines = lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Report { lines, mode }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+/// Spawns the reporting child as `setup` says and `change` asks, and returns what
+/// it reports.
+pub fn report<'a>(setup: Setup, change: impl FnOnce(&mut Request<'a>)) -> Report {
+    let reporter = Reporter::new(&[]);
+    let mut request = Request::new(Exec::Path(reporter.exe), reporter.argv);
+    setup.apply(&mut request);
+    change(&mut request);
+    finish(&reporter, setup, &request)
+}
+
+/// Spawns `request`, which executes `reporter`, and returns what it reports.
+pub fn finish(reporter: &Reporter, setup: Setup, request: &Request<'_>) -> Report {
+    let mut process = request.spawn(&mut Room::new()).unwrap_or_else(|error| {
+        panic!("{setup:?}: {error}\n{:?}", request.plan(&mut Room::new()));
+    });
+    assert_eq!(process.mode(), setup.mode, "another mechanism ran than was asked for");
+    let status = process.wait().expect("our child");
+    assert!(status.success(), "{setup:?}: the reporting child: {status}");
+    reporter.read(process.mode())
+}
+
+/// Spawns and expects a failure, after which nothing may be left.
+pub fn failure(setup: Setup, request: &mut Request<'_>) -> Error {
+    setup.apply(request);
+    let before = Remains::look();
+    let error = match request.spawn(&mut Room::new()) {
+        Err(error) => error,
+        Ok(mut process) => panic!("{setup:?}: spawned, {:?}", process.wait()),
+    };
+    before.assert_unchanged();
+    error
+}
+
+/// Spawns `request`, waits, and returns the exit status.
+pub fn run(setup: Setup, request: &mut Request<'_>) -> i32 {
+    setup.apply(request);
+    let mut process: Process = match request.spawn(&mut Room::new()) {
+        Ok(process) => process,
+        Err(error) => panic!("{setup:?}: {error}"),
+    };
+    process.wait().expect("our child").code().expect("no signal")
+}
+
+/// What a spawn must leave as it was.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Remains {
+    fds: Vec<(i32, Option<FdState>, i32)>,
+    mask: u64,
+    children: bool,
+}
+
+impl Remains {
+    /// Looks at this process. Other threads must be quiet: see [`isolated`].
+    pub fn look() -> Self {
+        let mask = {
+            let mut mask = 0u64;
+            // SAFETY: The kernel writes eight bytes.
+            unsafe {
+                libc::syscall(libc::SYS_rt_sigprocmask, 0, 0, &raw mut mask, size_of::<u64>())
+            };
+            mask
+        };
+        let fds = open_fds().into_iter().map(|fd| {
+            // SAFETY: F_GETFD touches no memory.
+            let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+            (fd, fd_state(fd), flags)
+        });
+        Self { fds: fds.collect(), mask, children: has_children() }
+    }
+
+    /// Fails if anything differs now.
+    #[track_caller]
+    pub fn assert_unchanged(&self) {
+        assert_eq!(*self, Self::look(), "a spawn left something behind");
+    }
+}
+
+/// Whether there is any child of any kind, zombies included.
+pub fn has_children() -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
+    // SAFETY: `siginfo_t` is integers.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: The kernel writes one `siginfo_t`.
+    unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, flags) == 0 }
+}
+
+/// The numbers of the open descriptors of this process.
+pub fn open_fds() -> Vec<i32> {
+    let mut fds: Vec<i32> = std::fs::read_dir("/proc/self/fd")
+        .expect("/proc")
+        .map(|entry| entry.expect("an entry").file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    // The directory's own is closed by now.
+    fds.retain(|&fd| fd_state(fd).is_some());
+    fds.sort_unstable();
+    fds
+}
+
+/// An open, close-on-exec descriptor with the number `fd`, of a file of its own.
+pub fn file_at(fd: i32) -> OwnedFd {
+    let name = CString::new(format!("file-{fd}")).expect("no NUL");
+    // SAFETY: A C string.
+    let file = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+    assert!(file >= 0, "memfd_create");
+    if file == fd {
+        // SAFETY: Just made, and ours.
+        return unsafe { OwnedFd::from_raw_fd(file) };
+    }
+    // SAFETY: Descriptors only.
+    let there = unsafe { libc::dup3(file, fd, libc::O_CLOEXEC) };
+    // SAFETY: As above.
+    unsafe { libc::close(file) };
+    assert_eq!(there, fd, "dup3");
+    // SAFETY: Just made, and ours.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Runs `test` alone in a process of its own, this executable with `name` only:
+/// for what would disturb tests of other threads.
+#[track_caller]
+pub fn isolated(name: &str, test: impl FnOnce()) {
+    const ALONE: &str = "RAWSPAWN_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some_and(|alone| alone == name) {
+        return test();
+    }
+    let exe = std::env::current_exe().expect("/proc");
+    let output = std::process::Command::new(exe)
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(ALONE, name)
+        .output()
+        .expect("this executable again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    for line in text.lines().filter(|line| line.contains("skipped:")) {
+        println!("{line}");
+    }
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{}\n{text}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A directory of the test's own, removed at the end.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("rawspawn-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).expect("a writable temporary directory");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of `name` in it, as a C string.
+    pub fn join(&self, name: &str) -> CString {
+        CString::new(self.0.join(name).as_os_str().as_bytes()).expect("no NUL")
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs before `main`: becomes the reporting child if the arguments say so.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = report_if_asked;
+
+extern "C" fn report_if_asked() {
+    // musl hands constructors no arguments, so ask the kernel.
+    let Ok(arguments) = std::fs::read("/proc/self/cmdline") else { return };
+    let mut arguments = arguments.split(|&byte| byte == 0).skip(1);
+    if arguments.next() == Some(REPORT.as_bytes()) {
+        let file = arguments.next().unwrap_or_default();
+        // What comes first, as looking opens descriptors.
+        let fds = open_fds();
+        let text = describe(&fds);
+        let file = Path::new(std::ffi::OsStr::from_bytes(file));
+        std::process::exit(i32::from(std::fs::write(file, text).is_err()));
+    }
+}
+
+/// The state of this process, a line each.
+fn describe(fds: &[i32]) -> String {
+    let mut text = String::new();
+    let mut put = |key: &str, value: &dyn std::fmt::Display| {
+        writeln!(text, "{key}\t{value}").expect("a String");
+    };
+    let mut numbers = String::new();
+    for &fd in fds {
+        let Some(FdState { device, inode, flags }) = fd_state(fd) else { continue };
+        write!(numbers, "{fd} ").expect("a String");
+        put(&format!("fd{fd}"), &format!("{device} {inode} {flags}"));
+    }
+    put("fds", &numbers);
+    let arguments = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    put("argv", &String::from_utf8_lossy(&arguments).replace('\0', "|"));
+    let environ = std::fs::read("/proc/self/environ").unwrap_or_default();
+    put("environ", &String::from_utf8_lossy(&environ).replace('\0', "|"));
+    for link in ["cwd", "root", "exe"] {
+        let target = std::fs::read_link(format!("/proc/self/{link}"));
+        put(link, &target.unwrap_or_default().display());
+    }
+    // Pid, state and the like, signal sets, ids, groups, capabilities.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for (key, value) in status.lines().filter_map(|line| line.split_once(":\t")) {
+        put(key, &value.trim().replace('\t', " "));
+    }
+    for name in ["oom_score_adj", "sessionid"] {
+        let value = std::fs::read_to_string(format!("/proc/self/{name}"));
+        put(name, &value.unwrap_or_default().trim());
+    }
+    let mut signal = 0i32;
+    // SAFETY: These calls read this process's state; two write an integer.
+    unsafe {
+        let umask = libc::umask(0);
+        libc::umask(umask);
+        put("umask", &umask);
+        put("pid", &libc::getpid());
+        put("ppid", &libc::getppid());
+        put("pgrp", &libc::getpgrp());
+        put("sid", &libc::getsid(0));
+        put("foreground", &libc::tcgetpgrp(0));
+        put("scheduler", &libc::sched_getscheduler(0));
+        put("nice", &libc::getpriority(libc::PRIO_PROCESS, 0));
+        put("ioprio", &libc::syscall(libc::SYS_ioprio_get, 1, 0));
+        libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal);
+        put("pdeathsig", &signal);
+        for resource in 0..16u32 {
+            let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+            libc::syscall(libc::SYS_prlimit64, 0, resource, 0, &raw mut limit);
+            put(&format!("rlimit{resource}"), &format!("{} {}", limit.rlim_cur, limit.rlim_max));
+        }
+    }
+    text
+}
+
+/// Keeps a descriptor's number in words.
+pub fn raw(fd: &impl AsRawFd) -> i32 {
+    fd.as_raw_fd()
+}
