@@ -87,6 +87,14 @@ impl<'a> CStrArray<'a> {
         Iter(self)
     }
 
+    /// The array without its first string: a program's arguments without its
+    /// own name.
+    pub fn after_first(self) -> Self {
+        let mut rest = self.iter();
+        rest.next();
+        rest.0
+    }
+
     /// The value of the environment variable `name`.
     pub(crate) fn variable(self, name: &[u8]) -> Option<&'a [u8]> {
         self.iter().find_map(|entry| entry.to_bytes().strip_prefix(name)?.strip_prefix(b"="))
@@ -126,8 +134,29 @@ impl<'a> Iterator for Iter<'a> {
         self.0.0 = unsafe { self.0.0.add(1) };
         // SAFETY: What is not NULL came from a `&'a CStr`, or from a caller of
         // `from_ptr` who promised as much.
-        Some(unsafe { CStr::from_ptr(first.0) })
+        Some(unsafe { c_str(first.0) })
     }
+}
+
+/// `CStr::from_ptr` without its call of `strlen`, which a program without a C
+/// library does not have.
+///
+/// # Safety
+///
+/// As `CStr::from_ptr`.
+unsafe fn c_str<'a>(start: *const c_char) -> &'a CStr {
+    let mut end = start;
+    // Volatile, or LLVM makes the loop that very call.
+    // SAFETY: `end` is not behind the NUL.
+    while unsafe { end.read_volatile() } != 0 {
+        // SAFETY: The NUL is still ahead.
+        end = unsafe { end.add(1) };
+    }
+    let length = end.addr() - start.addr() + 1;
+    // SAFETY: `length` bytes up to the NUL, which the caller vouches for.
+    let bytes = unsafe { core::slice::from_raw_parts(start.cast(), length) };
+    // SAFETY: The only NUL is the last byte.
+    unsafe { CStr::from_bytes_with_nul_unchecked(bytes) }
 }
 
 /// What [`CStrArray::EMPTY`] points to.

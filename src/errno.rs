@@ -50,12 +50,12 @@ impl Errno {
 
     /// The name, such as `"ENOENT"`; `None` for a number without one.
     pub fn name(self) -> Option<&'static str> {
-        self.line()?.split(' ').next()
+        self.line()?.split(is_space).next()
     }
 
     /// The message, such as `"No such file or directory"`.
     pub fn message(self) -> Option<&'static str> {
-        self.line()?.split_once(' ').map(|(_, message)| message)
+        self.line()?.split_once(is_space).map(|(_, message)| message)
     }
 
     /// Whether the call failed for want of a descriptor, and so exists.
@@ -66,7 +66,7 @@ impl Errno {
     /// Name and message. One string and a walk: a table of slices would take
     /// twice the room in a small static program.
     fn line(self) -> Option<&'static str> {
-        let line = TABLE.split('\n').nth(usize::from(self.0).checked_sub(1)?)?;
+        let line = TABLE.split(is_newline).nth(usize::from(self.0).checked_sub(1)?)?;
         if line.is_empty() { None } else { Some(line) }
     }
 }
@@ -92,6 +92,17 @@ impl fmt::Debug for Errno {
             None => write!(f, "Errno({})", self.0),
         }
     }
+}
+
+/// A pattern that is a function: for a `char`, `core` calls `memcmp`, which a
+/// program without a C library does not have.
+fn is_space(c: char) -> bool {
+    c == ' '
+}
+
+/// See [`is_space`].
+fn is_newline(c: char) -> bool {
+    c == '\n'
 }
 
 /// Line *n* belongs to error *n*: asm-generic's numbers, which every

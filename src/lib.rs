@@ -12,6 +12,7 @@ mod compile;
 mod environ;
 mod errno;
 mod error;
+mod fd;
 mod kernel;
 mod mode;
 mod plan;
@@ -28,6 +29,7 @@ pub use array::{CStrArray, CStrPtr, Iter};
 pub use environ::set_inherited_environ;
 pub use errno::Errno;
 pub use error::{Cause, Error};
+pub use fd::{Fd, pipe};
 pub use kernel::{Feature, Kernel};
 pub use mode::{Mode, Modes, Reason};
 #[cfg(feature = "alloc")]

@@ -6,10 +6,11 @@ use core::time::Duration;
 use linux_raw_sys::general as uapi;
 
 use crate::errno::Errno;
+use crate::fd::Fd;
 use crate::mode::{Mode, Reason};
 use crate::request::RawFd;
 use crate::status::WaitStatus;
-use crate::sys::{self, Fd, Rusage, Target};
+use crate::sys::{self, Rusage, Target};
 
 /// A process that was spawned: the child of a [`Request`](crate::Request).
 ///

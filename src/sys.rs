@@ -12,6 +12,7 @@ use core::sync::atomic::AtomicU32;
 use linux_raw_sys::general as uapi;
 
 use crate::errno::Errno;
+use crate::fd::Fd;
 use crate::request::RawFd;
 use crate::signal::SigSet;
 
@@ -30,34 +31,6 @@ pub(crate) const fn no_usage() -> Rusage {
 /// Turns the kernel's answer into a result.
 fn ret(raw: usize) -> Result<usize, Errno> {
     Errno::from_result(raw).map_or(Ok(raw), Err)
-}
-
-/// A descriptor of this process that closes itself.
-#[derive(Debug)]
-pub(crate) struct Fd(RawFd);
-
-impl Fd {
-    /// Takes over `fd`, which must be open and nobody else's.
-    pub(crate) const fn new(fd: RawFd) -> Self {
-        Self(fd)
-    }
-
-    pub(crate) const fn raw(&self) -> RawFd {
-        self.0
-    }
-
-    /// Gives the descriptor away.
-    pub(crate) const fn into_raw(self) -> RawFd {
-        let fd = self.0;
-        core::mem::forget(self);
-        fd
-    }
-}
-
-impl Drop for Fd {
-    fn drop(&mut self) {
-        close(self.0);
-    }
 }
 
 /// `close(fd)`. Linux frees the number whatever it answers.
@@ -83,11 +56,18 @@ pub(crate) fn open(path: &CStr, flags: u32) -> Result<RawFd, Errno> {
     ret(raw).map(|fd| fd as RawFd)
 }
 
-/// `getdents64(fd, buffer)`.
-pub(crate) fn getdents64(fd: RawFd, buffer: &mut [u64]) -> Result<usize, Errno> {
-    let (start, size) = (buffer.as_mut_ptr(), size_of_val(buffer));
-    // SAFETY: The kernel writes at most `size` bytes, and any bytes make a u64.
-    ret(unsafe { sc::syscall3(sc::nr::GETDENTS64, fd as usize, start as usize, size) })
+/// `getdents64(fd, buffer)`: the part of `buffer` that holds entries.
+pub(crate) fn getdents64(
+    fd: RawFd,
+    buffer: &mut [MaybeUninit<u64>; 64],
+) -> Result<&[u64], Errno> {
+    let start = buffer.as_mut_ptr();
+    let size = size_of_val(buffer);
+    // SAFETY: The kernel writes at most `size` bytes.
+    let raw = unsafe { sc::syscall3(sc::nr::GETDENTS64, fd as usize, start as usize, size) };
+    let words = ret(raw)? / size_of::<u64>();
+    // SAFETY: The kernel wrote `raw` bytes, whole entries of a multiple of 8.
+    Ok(unsafe { core::slice::from_raw_parts(start.cast(), words) })
 }
 
 /// `RLIMIT_NOFILE`: the greater of the soft and the hard limit.

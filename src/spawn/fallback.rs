@@ -6,14 +6,16 @@
 //! calls nothing but `sys`: no thread-local storage, no C library, no panic.
 
 use core::ffi::c_void;
+use core::mem::MaybeUninit;
 
 use linux_raw_sys::general::{
     F_SETFD, FD_CLOEXEC, O_CLOEXEC, O_DIRECTORY, O_RDONLY, linux_dirent64,
 };
 
 use crate::errno::Errno;
+use crate::fd::Fd;
 use crate::request::{FdAction, Hook, RawFd};
-use crate::sys::{self, Fd};
+use crate::sys;
 
 /// Words of stack for [`mark_others`] in a child that shares memory.
 pub(crate) const STACK_WORDS: usize = 768;
@@ -58,30 +60,31 @@ pub(crate) extern "C" fn mark_others(others: *const Others<'_>) -> isize {
 }
 
 fn mark_listed(others: Others<'_>, directory: &Fd) -> Result<(), Errno> {
-    let mut buffer = [0u64; 64];
+    // Not written to before: filling it would be a call of memset.
+    let mut buffer = [const { MaybeUninit::uninit() }; 64];
     loop {
-        let length = sys::getdents64(directory.raw(), &mut buffer)?;
-        if length == 0 {
+        let entries = sys::getdents64(directory.raw(), &mut buffer)?;
+        if entries.is_empty() {
             return Ok(());
         }
-        let mut entry = 0;
-        while entry < length {
-            let (number, size) = entry_at(&buffer, entry);
+        let mut at = 0;
+        while at < size_of_val(entries) {
+            let (number, size) = entry_at(entries, at);
             if let Some(fd) = number {
                 others.mark(fd);
             }
-            entry = entry.saturating_add(size.max(1));
+            at = at.saturating_add(size.max(1));
         }
     }
 }
 
 /// The name of the directory entry at `offset`, if it is a number, and the
 /// entry's size.
-fn entry_at(buffer: &[u64], offset: usize) -> (Option<RawFd>, usize) {
+fn entry_at(entries: &[u64], offset: usize) -> (Option<RawFd>, usize) {
     const SIZE: usize = core::mem::offset_of!(linux_dirent64, d_reclen);
     const NAME: usize = core::mem::offset_of!(linux_dirent64, d_name);
     let byte = |at: usize| {
-        let word = buffer.get(at / 8).copied().unwrap_or(0).to_ne_bytes();
+        let word = entries.get(at / 8).copied().unwrap_or(0).to_ne_bytes();
         word.get(at % 8).copied().unwrap_or(0)
     };
     let size = u16::from_ne_bytes([byte(offset + SIZE), byte(offset + SIZE + 1)]);
@@ -128,7 +131,8 @@ pub(crate) extern "C" fn call_hook(hook: *const Hook<'_>) -> isize {
 #[cfg(test)]
 mod tests {
     use super::{Others, entry_at, mark_listed};
-    use crate::sys::{self, Fd};
+    use crate::fd::Fd;
+    use crate::sys;
     use linux_raw_sys::general::{O_DIRECTORY, linux_dirent64};
 
     #[test]

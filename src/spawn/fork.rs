@@ -11,12 +11,13 @@ use super::{Frame, caller, conclude, make};
 use crate::compile::{self, Input};
 use crate::errno::Errno;
 use crate::error::Error;
+use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::{Mode, Reason};
 use crate::plan::{Step, Storage};
 use crate::process::Process;
 use crate::request::Request;
-use crate::sys::{self, Fd};
+use crate::sys;
 
 pub(super) fn spawn(
     request: &Request<'_>,

@@ -19,6 +19,7 @@ use crate::compile::{self, Caller, Input};
 use crate::environ;
 use crate::errno::Errno;
 use crate::error::{Cause, Error};
+use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::{self, Mode};
 use crate::plan::op::{EPILOGUE, Frame};
@@ -27,7 +28,7 @@ use crate::process::Process;
 use crate::request::{FdAction, Request};
 use crate::signal::SigSet;
 use crate::status::WaitStatus;
-use crate::sys::{self, Fd, Target};
+use crate::sys::{self, Target};
 
 impl Request<'_> {
     /// Spawns the program and returns when the child has executed it.

@@ -37,8 +37,12 @@ pub fn each_setup() -> Vec<Setup> {
             println!("skipped: vfork, which shares no memory here");
             continue;
         }
-        let lacks =
-            [Feature::CloseRangeCloexec, Feature::CloseRange, Feature::ClearSighand, Feature::Clone3];
+        let lacks = [
+            Feature::CloseRangeCloexec,
+            Feature::CloseRange,
+            Feature::ClearSighand,
+            Feature::Clone3,
+        ];
         setups.push(Setup { mode, kernel });
         for feature in lacks {
             if kernel.has(feature) {

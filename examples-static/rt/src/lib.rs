@@ -1,0 +1,132 @@
+//! What a program without a C library starts with: an entry point, its
+//! arguments, an output that `write!` can use, and an end.
+#![no_std]
+#![allow(unsafe_code)]
+
+use core::arch::global_asm;
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use core::panic::PanicInfo;
+
+use rawspawn::CStrArray;
+
+// The kernel leaves argc, argv and envp on the stack, and no return address.
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".globl _start",
+    "_start:",
+    ".cfi_startproc",
+    ".cfi_undefined rip",
+    "mov rdi, rsp",
+    "and rsp, -16",
+    "call {start}",
+    ".cfi_endproc",
+    start = sym start
+);
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".globl _start",
+    "_start:",
+    ".cfi_startproc",
+    ".cfi_undefined x30",
+    "mov x0, sp",
+    "bl {start}",
+    ".cfi_endproc",
+    start = sym start
+);
+#[cfg(target_arch = "riscv64")]
+global_asm!(
+    ".globl _start",
+    "_start:",
+    ".cfi_startproc",
+    ".cfi_undefined ra",
+    ".option push",
+    ".option norelax",
+    "la gp, __global_pointer$",
+    ".option pop",
+    "mv a0, sp",
+    "call {start}",
+    ".cfi_endproc",
+    start = sym start
+);
+
+unsafe extern "Rust" {
+    /// The program, defined by [`main!`].
+    safe fn rawspawn_rt_main(arguments: CStrArray<'static>, environment: CStrArray<'static>)
+    -> i32;
+}
+
+unsafe extern "C" fn start(stack: *const usize) -> ! {
+    // SAFETY: argc is the first word; argv follows, with a NULL behind it.
+    let argc = unsafe { stack.read() };
+    // SAFETY: As above.
+    let argv = unsafe { stack.add(1) }.cast::<*const c_char>();
+    // SAFETY: envp follows argv's NULL.
+    let envp = unsafe { argv.add(argc.wrapping_add(1)) };
+    // SAFETY: The kernel's arrays last as long as the program.
+    unsafe { rawspawn::set_inherited_environ(envp) };
+    // SAFETY: As above.
+    let arguments = unsafe { CStrArray::from_ptr(argv) };
+    // SAFETY: As above.
+    let environment = unsafe { CStrArray::from_ptr(envp) };
+    exit(rawspawn_rt_main(arguments, environment))
+}
+
+/// Names the function that is the program.
+#[macro_export]
+macro_rules! main {
+    ($main:path) => {
+        #[unsafe(no_mangle)]
+        fn rawspawn_rt_main(
+            arguments: rawspawn::CStrArray<'static>,
+            environment: rawspawn::CStrArray<'static>,
+        ) -> i32 {
+            $main(arguments, environment)
+        }
+    };
+}
+
+/// Ends the program.
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: exit_group(2) does not return; a filter that makes it has its way.
+        unsafe { sc::syscall1(sc::nr::EXIT_GROUP, status as usize) };
+    }
+}
+
+/// A descriptor to print to.
+#[derive(Clone, Copy, Debug)]
+pub struct Output(pub i32);
+
+/// Standard output.
+pub const STDOUT: Output = Output(1);
+
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            // SAFETY: The kernel reads at most `rest.len()` bytes of `rest`.
+            let raw = unsafe {
+                sc::syscall3(sc::nr::WRITE, self.0 as usize, rest.as_ptr() as usize, rest.len())
+            };
+            rest = rest.get(raw..).ok_or(fmt::Error)?;
+        }
+        Ok(())
+    }
+}
+
+/// Prints a C string as it is.
+///
+/// # Errors
+///
+/// What the output gives.
+pub fn print(output: &mut dyn fmt::Write, text: &CStr) -> fmt::Result {
+    text.to_bytes().iter().try_for_each(|&byte| output.write_char(char::from(byte)))
+}
+
+/// Never called: nothing in these programs panics. The check is that this symbol
+/// is not in the binary.
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    exit(101)
+}
