@@ -91,8 +91,8 @@ impl Kernel {
             sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_ok(),
         );
         let pidfd = sys::pidfd_open(sys::getpid());
-        kernel
-            .set(Feature::Pidfd, pidfd.is_ok() || pidfd.is_err_and(|errno| errno.is_table_full()));
+        let full = matches!(&pidfd, Err(errno) if errno.is_table_full());
+        kernel.set(Feature::Pidfd, full || pidfd.is_ok());
         kernel.set(Feature::Clone3, sys::clone3_exists());
         let kernel = spawn::probe(kernel)?;
         CURRENT.store(kernel.0 | PROBED, Ordering::Relaxed);

@@ -219,6 +219,7 @@ impl<'a> Hook<'a> {
 /// [`spawn`](Self::spawn). Steps happen in the order of [`Step`](crate::Step),
 /// whatever the order of the calls here.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools)] // an option each
 pub struct Request<'a> {
     pub(crate) exec: Exec<'a>,
     pub(crate) argv: CStrArray<'a>,
@@ -367,7 +368,7 @@ impl<'a> Request<'a> {
     ///
     /// # See
     ///
-    /// dup(2), openat(2); posix_spawn(3), `posix_spawn_file_actions_*`.
+    /// dup(2), openat(2); `posix_spawn(3)`, `posix_spawn_file_actions_*`.
     pub fn fds(&mut self, actions: &'a [FdAction<'a>]) -> &mut Self {
         self.fds = actions;
         self
@@ -391,7 +392,7 @@ impl<'a> Request<'a> {
     ///
     /// # See
     ///
-    /// close_range(2); Python's `close_fds`.
+    /// `close_range(2)`; Python's `close_fds`.
     pub fn other_fds(&mut self, others: OtherFds) -> &mut Self {
         self.other_fds = others;
         self
@@ -496,7 +497,7 @@ impl<'a> Request<'a> {
     ///
     /// # See
     ///
-    /// ioctl_tty(2), `TIOCSCTTY`.
+    /// `ioctl_tty(2)`, `TIOCSCTTY`.
     pub fn controlling_terminal(&mut self, fd: RawFd) -> &mut Self {
         self.ctty = Some(fd);
         self
@@ -725,11 +726,11 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// - [`Step::IoPriority`](crate::Step::IoPriority) with the errors of
-    ///   ioprio_set(2).
+    ///   `ioprio_set(2)`.
     ///
     /// # See
     ///
-    /// ioprio_set(2).
+    /// `ioprio_set(2)`.
     pub fn ioprio(&mut self, ioprio: u16) -> &mut Self {
         self.ioprio = Some(ioprio);
         self
@@ -782,7 +783,7 @@ impl<'a> Request<'a> {
     ///
     /// # See
     ///
-    /// clone(2), `CLONE_PIDFD`; pidfd_open(2).
+    /// clone(2), `CLONE_PIDFD`; `pidfd_open(2)`.
     pub fn pidfd(&mut self, on: bool) -> &mut Self {
         self.pidfd = on;
         self

@@ -36,7 +36,10 @@ impl WaitStatus {
     /// The exit status, `0..=255`; `None` if a signal killed the program.
     /// `WIFEXITED` and `WEXITSTATUS`.
     pub const fn code(self) -> Option<i32> {
-        if self.0 & 0x7f == 0 { Some(self.0 >> 8 & 0xff) } else { None }
+        match self.0 & 0x7f {
+            0 => Some(self.0 >> 8 & 0xff),
+            _ => None,
+        }
     }
 
     /// The signal that killed the program. `WIFSIGNALED` and `WTERMSIG`.

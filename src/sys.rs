@@ -57,10 +57,7 @@ pub(crate) fn open(path: &CStr, flags: u32) -> Result<RawFd, Errno> {
 }
 
 /// `getdents64(fd, buffer)`: the part of `buffer` that holds entries.
-pub(crate) fn getdents64(
-    fd: RawFd,
-    buffer: &mut [MaybeUninit<u64>; 64],
-) -> Result<&[u64], Errno> {
+pub(crate) fn getdents64(fd: RawFd, buffer: &mut [MaybeUninit<u64>; 64]) -> Result<&[u64], Errno> {
     let start = buffer.as_mut_ptr();
     let size = size_of_val(buffer);
     // SAFETY: The kernel writes at most `size` bytes.

@@ -1,14 +1,11 @@
 //! Which descriptors a child has, seen from the child.
-#![allow(unsafe_code)]
 
-mod common;
-
-use common::{each_setup, fd_state, file_at, isolated, report};
+use crate::common::{each_setup, fd_state, file_at, isolated, raw, report};
 use rawspawn::{FdAction, OtherFds};
 
 #[test]
 fn two_descriptors_that_trade_places_both_arrive() {
-    isolated("two_descriptors_that_trade_places_both_arrive", || {
+    isolated(|| {
         let (_five, _six) = (file_at(5), file_at(6));
         let swap = [
             FdAction::Map { parent_fd: 5, child_fd: 6 },
@@ -27,11 +24,11 @@ fn two_descriptors_that_trade_places_both_arrive() {
 
 #[test]
 fn a_child_has_the_standard_streams_and_nothing_else() {
-    isolated("a_child_has_the_standard_streams_and_nothing_else", || {
+    isolated(|| {
         let files: Vec<_> = (20..40).map(file_at).collect();
         for fd in &files {
             // SAFETY: F_SETFD touches no memory.
-            unsafe { libc::fcntl(common::raw(fd), libc::F_SETFD, 0) };
+            unsafe { libc::fcntl(raw(fd), libc::F_SETFD, 0) };
         }
         for setup in each_setup() {
             let seen = report(setup, |_| {});

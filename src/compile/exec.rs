@@ -82,7 +82,7 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// The errnos that a later failure replaces: CPython's rule, and what a
+    /// The errnos that a later failure replaces: Python's rule, and what a
     /// retry may yet change.
     fn weak(self) -> u32 {
         let busy = if self.input.request.busy_retries > 0 { bit(Errno::ETXTBSY) } else { 0 };

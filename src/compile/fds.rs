@@ -152,7 +152,7 @@ pub(super) fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     for (index, action) in request.fds.iter().enumerate() {
         if let FdAction::Open { child_fd, path, flags, mode } = *action {
             let tag = Tag::item(Step::Open, index);
-            let flags = flags | O_CLOEXEC.cast_signed();
+            let flags = flags | O_CLOEXEC as i32;
             plan.push(tag, sys!(CLOSE, child_fd).ok_any());
             plan.push(tag, sys!(OPENAT, AT_FDCWD, path, flags, mode).save());
             plan.push(tag, sys!(DUP3, Saved, child_fd, 0).ok(Errno::EINVAL));
@@ -208,14 +208,14 @@ fn gaps(
     actions: &[FdAction<'_>],
     also: [Option<RawFd>; 2],
 ) -> impl Iterator<Item = (u32, u32)> + Clone {
-    let mut first = Some(STDERR.cast_unsigned() + 1);
+    let mut first = Some(STDERR as u32 + 1);
     core::iter::from_fn(move || {
         loop {
             let from = first?;
             let kept = actions.iter().filter(|action| action.is_kept()).map(FdAction::child_fd);
             let next = kept
                 .chain(also.into_iter().flatten())
-                .map(RawFd::cast_unsigned)
+                .map(|fd| fd as u32)
                 .filter(|&fd| fd >= from)
                 .min();
             // Descriptors are below 2³¹, so `+ 1` cannot overflow.

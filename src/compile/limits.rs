@@ -96,6 +96,8 @@ pub(super) fn rlimits<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     #[test]
     fn decimal_equals_the_standard_librarys() {
         for value in i16::MIN..=i16::MAX {

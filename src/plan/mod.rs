@@ -173,9 +173,9 @@ pub(crate) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(crate) fn new(storage: Storage<'a>) -> Self {
+    pub(crate) fn new(Storage { ops, words }: Storage<'a>) -> Self {
         let needed = Needed { ops: 0, words: 0 };
-        Self { ops: storage.ops, words: storage.words, needed, too_small: false, last_exec: None }
+        Self { ops, words, needed, too_small: false, last_exec: None }
     }
 
     /// Appends `op` as part of `tag`.

@@ -120,7 +120,7 @@ impl<'a> Arg<'a> {
     }
 
     pub(crate) fn value(self) -> isize {
-        self.0.addr().cast_signed()
+        self.0.addr() as isize
     }
 
     pub(crate) fn as_ptr<T>(self) -> *const T {

@@ -97,7 +97,7 @@ impl Request<'_> {
         let Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) = error.errno() else {
             return false;
         };
-        let exclusive = uapi::O_EXCL.cast_signed();
+        let exclusive = uapi::O_EXCL as i32;
         match error.step() {
             Step::Clone => true,
             Step::CloseOthers => {

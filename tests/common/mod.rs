@@ -4,7 +4,7 @@
 //! The reporting child is the test executable itself. A constructor looks at the
 //! arguments before the test harness does, so no other program need be built,
 //! and the tests run wherever their executable does.
-#![allow(dead_code, unreachable_pub, unsafe_code, missing_docs)]
+#![allow(clippy::multiple_unsafe_ops_per_block)]
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -19,17 +19,17 @@ use rawspawn::{
 };
 
 /// Room for the plan of an old kernel too.
-pub type Room = Buffer<160, 2048>;
+pub(crate) type Room = Buffer<160, 2048>;
 
 /// One way to spawn.
 #[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    pub mode: Mode,
-    pub kernel: Kernel,
+pub(crate) struct Setup {
+    pub(crate) mode: Mode,
+    pub(crate) kernel: Kernel,
 }
 
 /// Every mode that works here, on this kernel and on those that lack something.
-pub fn each_setup() -> Vec<Setup> {
+pub(crate) fn each_setup() -> Vec<Setup> {
     let kernel = Kernel::current().expect("a child can be made");
     let mut setups = Vec::new();
     for mode in [Mode::Vfork, Mode::Fork] {
@@ -59,7 +59,7 @@ pub fn each_setup() -> Vec<Setup> {
 
 impl Setup {
     /// Has `request` spawn this way.
-    pub fn apply(self, request: &mut Request<'_>) {
+    pub(crate) fn apply(self, request: &mut Request<'_>) {
         request.kernel(self.kernel);
         request.modes(match self.mode {
             Mode::Vfork => Modes::Vfork,
@@ -70,43 +70,43 @@ impl Setup {
 
 /// What the reporting child said of itself.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     lines: BTreeMap<String, String>,
-    pub mode: Mode,
+    pub(crate) mode: Mode,
 }
 
 /// A descriptor of a process: what it refers to, and its flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FdState {
-    pub device: u64,
-    pub inode: u64,
+pub(crate) struct FdState {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
     /// The flags of open(2) that `fcntl(F_GETFL)` gives.
-    pub flags: i32,
+    pub(crate) flags: i32,
 }
 
 impl Report {
     /// The value of `key`.
-    pub fn get(&self, key: &str) -> &str {
+    pub(crate) fn get(&self, key: &str) -> &str {
         self.lines.get(key).unwrap_or_else(|| panic!("the child reports no {key}"))
     }
 
     /// The value of `key` as a number.
-    pub fn number(&self, key: &str) -> i64 {
+    pub(crate) fn number(&self, key: &str) -> i64 {
         self.get(key).parse().unwrap_or_else(|_| panic!("{key}: {}", self.get(key)))
     }
 
     /// A signal set, such as `SigBlk`, of `/proc/self/status`.
-    pub fn signals(&self, key: &str) -> u64 {
+    pub(crate) fn signals(&self, key: &str) -> u64 {
         u64::from_str_radix(self.get(key), 16).expect("hexadecimal")
     }
 
     /// The numbers of the open descriptors.
-    pub fn fds(&self) -> Vec<i32> {
+    pub(crate) fn fds(&self) -> Vec<i32> {
         self.get("fds").split_whitespace().map(|fd| fd.parse().expect("a number")).collect()
     }
 
     /// The state of descriptor `fd`.
-    pub fn fd(&self, fd: i32) -> FdState {
+    pub(crate) fn fd(&self, fd: i32) -> FdState {
         let line = self.get(&format!("fd{fd}"));
         let mut words = line.split_whitespace().map(|word| word.parse::<u64>().expect("a number"));
         let mut next = || words.next().expect("three numbers");
@@ -115,7 +115,7 @@ impl Report {
 }
 
 /// The state of a descriptor of this process.
-pub fn fd_state(fd: i32) -> Option<FdState> {
+pub(crate) fn fd_state(fd: i32) -> Option<FdState> {
     // SAFETY: `stat` is integers.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: The kernel writes one `stat`.
@@ -128,10 +128,10 @@ pub fn fd_state(fd: i32) -> Option<FdState> {
 }
 
 /// The reporting child's executable and arguments, and where it reports to.
-pub struct Reporter {
+pub(crate) struct Reporter {
     file: PathBuf,
-    pub exe: &'static CStr,
-    pub argv: CStrArray<'static>,
+    pub(crate) exe: &'static CStr,
+    pub(crate) argv: CStrArray<'static>,
 }
 
 /// The argument that makes a test executable the reporting child.
@@ -139,7 +139,7 @@ const REPORT: &str = "--report-to";
 
 impl Reporter {
     /// A reporting child, whose further arguments are `arguments`.
-    pub fn new(arguments: &[&str]) -> Self {
+    pub(crate) fn new(arguments: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("rawspawn-report-{}-{number}", std::process::id());
@@ -160,7 +160,7 @@ impl Reporter {
     }
 
     /// Reads what the child has reported.
-    pub fn read(&self, mode: Mode) -> Report {
+    pub(crate) fn read(&self, mode: Mode) -> Report {
         let text = std::fs::read_to_string(&self.file).expect("the report");
         let lines = text.lines().filter_map(|line| line.split_once('\t'));
         let lines = lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -176,7 +176,7 @@ impl Drop for Reporter {
 
 /// Spawns the reporting child as `setup` says and `change` asks, and returns what
 /// it reports.
-pub fn report<'a>(setup: Setup, change: impl FnOnce(&mut Request<'a>)) -> Report {
+pub(crate) fn report<'a>(setup: Setup, change: impl FnOnce(&mut Request<'a>)) -> Report {
     let reporter = Reporter::new(&[]);
     let mut request = Request::new(Exec::Path(reporter.exe), reporter.argv);
     setup.apply(&mut request);
@@ -185,7 +185,7 @@ pub fn report<'a>(setup: Setup, change: impl FnOnce(&mut Request<'a>)) -> Report
 }
 
 /// Spawns `request`, which executes `reporter`, and returns what it reports.
-pub fn finish(reporter: &Reporter, setup: Setup, request: &Request<'_>) -> Report {
+pub(crate) fn finish(reporter: &Reporter, setup: Setup, request: &Request<'_>) -> Report {
     let mut process = request.spawn(&mut Room::new()).unwrap_or_else(|error| {
         panic!("{setup:?}: {error}\n{:?}", request.plan(&mut Room::new()));
     });
@@ -196,7 +196,7 @@ pub fn finish(reporter: &Reporter, setup: Setup, request: &Request<'_>) -> Repor
 }
 
 /// Spawns and expects a failure, after which nothing may be left.
-pub fn failure(setup: Setup, request: &mut Request<'_>) -> Error {
+pub(crate) fn failure(setup: Setup, request: &mut Request<'_>) -> Error {
     setup.apply(request);
     let before = Remains::look();
     let error = match request.spawn(&mut Room::new()) {
@@ -208,7 +208,7 @@ pub fn failure(setup: Setup, request: &mut Request<'_>) -> Error {
 }
 
 /// Spawns `request`, waits, and returns the exit status.
-pub fn run(setup: Setup, request: &mut Request<'_>) -> i32 {
+pub(crate) fn run(setup: Setup, request: &mut Request<'_>) -> i32 {
     setup.apply(request);
     let mut process: Process = match request.spawn(&mut Room::new()) {
         Ok(process) => process,
@@ -219,7 +219,7 @@ pub fn run(setup: Setup, request: &mut Request<'_>) -> i32 {
 
 /// What a spawn must leave as it was.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Remains {
+pub(crate) struct Remains {
     fds: Vec<(i32, Option<FdState>, i32)>,
     mask: u64,
     children: bool,
@@ -227,7 +227,7 @@ pub struct Remains {
 
 impl Remains {
     /// Looks at this process. Other threads must be quiet: see [`isolated`].
-    pub fn look() -> Self {
+    pub(crate) fn look() -> Self {
         let mask = {
             let mut mask = 0u64;
             // SAFETY: The kernel writes eight bytes.
@@ -246,13 +246,13 @@ impl Remains {
 
     /// Fails if anything differs now.
     #[track_caller]
-    pub fn assert_unchanged(&self) {
+    pub(crate) fn assert_unchanged(&self) {
         assert_eq!(*self, Self::look(), "a spawn left something behind");
     }
 }
 
 /// Whether there is any child of any kind, zombies included.
-pub fn has_children() -> bool {
+pub(crate) fn has_children() -> bool {
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: `siginfo_t` is integers.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -261,7 +261,7 @@ pub fn has_children() -> bool {
 }
 
 /// The numbers of the open descriptors of this process.
-pub fn open_fds() -> Vec<i32> {
+pub(crate) fn open_fds() -> Vec<i32> {
     let mut fds: Vec<i32> = std::fs::read_dir("/proc/self/fd")
         .expect("/proc")
         .map(|entry| entry.expect("an entry").file_name().to_str().unwrap().parse().unwrap())
@@ -273,7 +273,7 @@ pub fn open_fds() -> Vec<i32> {
 }
 
 /// An open, close-on-exec descriptor with the number `fd`, of a file of its own.
-pub fn file_at(fd: i32) -> OwnedFd {
+pub(crate) fn file_at(fd: i32) -> OwnedFd {
     let name = CString::new(format!("file-{fd}")).expect("no NUL");
     // SAFETY: A C string.
     let file = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
@@ -291,11 +291,15 @@ pub fn file_at(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Runs `test` alone in a process of its own, this executable with `name` only:
-/// for what would disturb tests of other threads.
+/// Runs `test`, a closure of a test function, alone in a process of its own: this
+/// executable with that test only. For what would disturb tests of other threads.
 #[track_caller]
-pub fn isolated(name: &str, test: impl FnOnce()) {
+pub(crate) fn isolated<F: FnOnce()>(test: F) {
     const ALONE: &str = "RAWSPAWN_TEST_ALONE";
+    // `main::topic::test::{{closure}}`; that one test passed is checked below.
+    let name = std::any::type_name::<F>();
+    let name = name.strip_suffix("::{{closure}}").expect("a closure");
+    let name = name.split_once("::").expect("a path").1;
     if std::env::var_os(ALONE).is_some_and(|alone| alone == name) {
         return test();
     }
@@ -318,10 +322,10 @@ pub fn isolated(name: &str, test: impl FnOnce()) {
 }
 
 /// A directory of the test's own, removed at the end.
-pub struct TempDir(PathBuf);
+pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("rawspawn-{}-{number}", std::process::id()));
@@ -329,12 +333,12 @@ impl TempDir {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// The path of `name` in it, as a C string.
-    pub fn join(&self, name: &str) -> CString {
+    pub(crate) fn join(&self, name: &str) -> CString {
         CString::new(self.0.join(name).as_os_str().as_bytes()).expect("no NUL")
     }
 }
@@ -351,6 +355,14 @@ impl Drop for TempDir {
 static CONSTRUCTOR: extern "C" fn() = report_if_asked;
 
 extern "C" fn report_if_asked() {
+    #[cfg(not(feature = "std"))]
+    {
+        unsafe extern "C" {
+            static environ: *const *const std::ffi::c_char;
+        }
+        // SAFETY: C's environment, which no test changes.
+        unsafe { rawspawn::set_inherited_environ((&raw const environ).read()) };
+    }
     // musl hands constructors no arguments, so ask the kernel.
     let Ok(arguments) = std::fs::read("/proc/self/cmdline") else { return };
     let mut arguments = arguments.split(|&byte| byte == 0).skip(1);
@@ -420,6 +432,6 @@ fn describe(fds: &[i32]) -> String {
 }
 
 /// Keeps a descriptor's number in words.
-pub fn raw(fd: &impl AsRawFd) -> i32 {
+pub(crate) fn raw(fd: &impl AsRawFd) -> i32 {
     fd.as_raw_fd()
 }

@@ -7,9 +7,7 @@
 use core::ffi::CStr;
 use core::fmt::{self, Write};
 
-use rawspawn::{
-    Buffer, CStrArray, Error, Exec, FdAction, Process, Request, argv, pipe,
-};
+use rawspawn::{Buffer, CStrArray, Error, Exec, FdAction, Process, Request, argv, pipe};
 use rawspawn_rt::{Output, STDOUT, print};
 
 rawspawn_rt::main!(main);

@@ -1,0 +1,1 @@
+//! `Command`, compared with the standard library's.

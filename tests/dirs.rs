@@ -1,0 +1,1 @@
+//! Root and working directory, umask.

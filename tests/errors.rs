@@ -1,0 +1,1 @@
+//! Every step can fail: the error says which, and nothing is left behind.

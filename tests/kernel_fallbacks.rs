@@ -1,0 +1,1 @@
+//! Kernels and filters that lack a call.

@@ -1,0 +1,1 @@
+//! Limits, priorities and scheduling.

@@ -1,0 +1,24 @@
+//! What can be seen of the crate from outside, with real children: a topic a file.
+//!
+//! One executable, so that it can be put into a machine that has nothing else.
+#![allow(unsafe_code)]
+
+mod common;
+
+#[cfg(feature = "std")]
+mod command;
+mod descriptors;
+mod dirs;
+mod errors;
+mod exec;
+mod ids;
+mod kernel_fallbacks;
+mod limits;
+mod memory;
+mod modes;
+mod plans;
+mod processes;
+mod session;
+mod signals;
+mod threads;
+mod tidy;

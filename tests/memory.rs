@@ -1,0 +1,1 @@
+//! The parent's memory after a spawn: what it was before.

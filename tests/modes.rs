@@ -1,0 +1,1 @@
+//! Which mode is chosen, and what it does.

@@ -1,0 +1,1 @@
+//! What a plan prints, and how much room it takes.

@@ -1,0 +1,1 @@
+//! Waiting for a child and signalling it.

@@ -1,0 +1,1 @@
+//! Sessions, process groups and terminals.

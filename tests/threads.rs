@@ -1,0 +1,1 @@
+//! Many threads spawn while others open and close descriptors.
