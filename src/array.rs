@@ -97,7 +97,12 @@ impl<'a> CStrArray<'a> {
 
     /// The value of the environment variable `name`.
     pub(crate) fn variable(self, name: &[u8]) -> Option<&'a [u8]> {
-        self.iter().find_map(|entry| entry.to_bytes().strip_prefix(name)?.strip_prefix(b"="))
+        self.iter().find_map(|entry| {
+            let (key, rest) = entry.to_bytes().split_at_checked(name.len())?;
+            // Not `==`, which is a call of C's bcmp.
+            let (b'=', value) = rest.split_first()? else { return None };
+            key.iter().eq(name).then_some(value)
+        })
     }
 }
 
@@ -144,7 +149,7 @@ impl<'a> Iterator for Iter<'a> {
 /// # Safety
 ///
 /// As `CStr::from_ptr`.
-unsafe fn c_str<'a>(start: *const c_char) -> &'a CStr {
+pub(crate) unsafe fn c_str<'a>(start: *const c_char) -> &'a CStr {
     let mut end = start;
     // Volatile, or LLVM makes the loop that very call.
     // SAFETY: `end` is not behind the NUL.

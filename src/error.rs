@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::errno::Errno;
 use crate::plan::Step;
+use crate::text::Digits;
 
 /// Why there is no child: the step, which item of it, and the cause.
 ///
@@ -66,14 +67,19 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.step.doing())?;
         if self.step.has_items() {
-            write!(f, " (item {})", self.index)?;
+            f.write_str(" (item ")?;
+            Digits::decimal(self.index.into()).write_to(f)?;
+            f.write_str(")")?;
         }
         f.write_str(": ")?;
-        match self.cause {
-            Cause::Errno(errno) => errno.fmt(f),
-            Cause::Killed(signal) => write!(f, "killed by signal {signal} before exec"),
-            Cause::Exited(code) => write!(f, "exited with status {code} before exec"),
-        }
+        let (how, number) = match self.cause {
+            Cause::Errno(errno) => return fmt::Display::fmt(&errno, f),
+            Cause::Killed(signal) => ("killed by signal ", signal),
+            Cause::Exited(code) => ("exited with status ", code),
+        };
+        f.write_str(how)?;
+        Digits::decimal(number.into()).write_to(f)?;
+        f.write_str(" before exec")
     }
 }
 

@@ -82,18 +82,21 @@ impl Kernel {
     ///
     /// As [`current`](Self::current).
     pub fn probe() -> Result<Self, Error> {
-        let mut kernel = Self(0);
+        let mut kernel = Self::NEWEST;
         // No descriptor has the number u32::MAX, so nothing is closed.
         let none = u32::MAX;
-        kernel.set(Feature::CloseRange, sys::close_range(none, none, 0).is_ok());
-        kernel.set(
-            Feature::CloseRangeCloexec,
-            sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_ok(),
-        );
-        let pidfd = sys::pidfd_open(sys::getpid());
-        let full = matches!(&pidfd, Err(errno) if errno.is_table_full());
-        kernel.set(Feature::Pidfd, full || pidfd.is_ok());
-        kernel.set(Feature::Clone3, sys::clone3_exists());
+        if sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_err() {
+            kernel = kernel.without(Feature::CloseRangeCloexec);
+        }
+        if sys::close_range(none, none, 0).is_err() {
+            kernel = kernel.without(Feature::CloseRange);
+        }
+        if sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full()) {
+            kernel = kernel.without(Feature::Pidfd);
+        }
+        if !sys::clone3_exists() {
+            kernel = kernel.without(Feature::Clone3);
+        }
         let kernel = spawn::probe(kernel)?;
         CURRENT.store(kernel.0 | PROBED, Ordering::Relaxed);
         Ok(kernel)
@@ -105,25 +108,16 @@ impl Kernel {
     }
 
     /// The same kernel without `feature`, and without what hangs on it.
-    pub const fn without(mut self, feature: Feature) -> Self {
-        self.set(feature, false);
-        match feature {
+    pub const fn without(self, feature: Feature) -> Self {
+        let hangs_on_it = match feature {
             // CLEAR_SIGHAND is beyond the 32 bits of clone(2).
-            Feature::Clone3 => self.set(Feature::ClearSighand, false),
-            Feature::CloseRange => self.set(Feature::CloseRangeCloexec, false),
+            Feature::Clone3 => Feature::ClearSighand as u32,
+            Feature::CloseRange => Feature::CloseRangeCloexec as u32,
             // Who does not suspend the parent must not share its memory.
-            Feature::Suspends => self.set(Feature::SharedMemory, false),
-            _ => {}
-        }
-        self
-    }
-
-    pub(crate) const fn set(&mut self, feature: Feature, on: bool) {
-        if on {
-            self.0 |= feature as u32;
-        } else {
-            self.0 &= !(feature as u32);
-        }
+            Feature::Suspends => Feature::SharedMemory as u32,
+            _ => 0,
+        };
+        Self(self.0 & !(feature as u32 | hangs_on_it))
     }
 
     /// Whether a child may share this process's memory.

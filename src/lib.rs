@@ -22,6 +22,7 @@ mod signal;
 mod spawn;
 mod status;
 mod sys;
+mod text;
 mod uapi;
 
 pub use array::{CStrArray, CStrPtr, Iter};

@@ -258,6 +258,8 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request to execute `exec` with the arguments `argv`, the first of
     /// which is the name that the program sees as its own.
+    // Out of line: it is 40 stores.
+    #[inline(never)]
     pub const fn new(exec: Exec<'a>, argv: CStrArray<'a>) -> Self {
         Self {
             exec,

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::text::Digits;
+
 /// A wait status, as waitpid(2) gives it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct WaitStatus(i32);
@@ -66,24 +68,28 @@ impl WaitStatus {
 
 impl fmt::Display for WaitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(code) = self.code() {
-            write!(f, "exit status: {code}")
+        let (what, number) = if let Some(code) = self.code() {
+            ("exit status: ", code)
         } else if let Some(signal) = self.signal() {
-            let core = if self.core_dumped() { " (core dumped)" } else { "" };
-            write!(f, "signal: {signal}{core}")
+            ("signal: ", signal)
         } else if self.continued() {
-            f.write_str("continued")
+            return f.write_str("continued");
         } else if let Some(signal) = self.stopped_signal() {
-            write!(f, "stopped by signal: {signal}")
+            ("stopped by signal: ", signal)
         } else {
-            write!(f, "wait status: {:#x}", self.0)
-        }
+            ("wait status: ", self.0)
+        };
+        f.write_str(what)?;
+        Digits::decimal(number.into()).write_to(f)?;
+        f.write_str(if self.core_dumped() { " (core dumped)" } else { "" })
     }
 }
 
 impl fmt::Debug for WaitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "WaitStatus({self})")
+        f.write_str("WaitStatus(")?;
+        fmt::Display::fmt(self, f)?;
+        f.write_str(")")
     }
 }
 

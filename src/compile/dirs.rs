@@ -21,7 +21,9 @@ pub(super) fn cwd<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result
     let tag = Tag::new(Step::CurrentDir);
     match request.cwd {
         None => {}
-        Some(CurrentDir::Path(path)) => plan.push(tag, sys!(CHDIR, path)),
+        Some(CurrentDir::Path(path)) => {
+            plan.push(tag, sys!(CHDIR, path));
+        }
         Some(CurrentDir::Fd(fd)) => {
             if super::fds::is_overwritten(request, fd) {
                 return Err(Error::new(Step::CurrentDir, 0, Errno::EINVAL));

@@ -1,30 +1,27 @@
 //! The exec ops: candidates, retries, the shell.
 
+use core::ffi::CStr;
+
 use linux_raw_sys::general::{AT_EMPTY_PATH, timespec};
 
 use super::Input;
 use crate::array::CStrArray;
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::plan::op::{Arg, Tag, sys};
+use crate::plan::op::{Arg, Call, Tag, sys};
 use crate::plan::{Step, Text, Writer};
-use crate::request::Exec;
+use crate::request::{Exec, Request};
 
 /// Where a name is looked up if nothing says where.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
-const SH: &core::ffi::CStr = c"/bin/sh";
+const SH: &CStr = c"/bin/sh";
 
-/// How long to sleep before each retry of a busy file.
-static BACK_OFF: [timespec; 10] = {
-    let mut times = [timespec { tv_sec: 0, tv_nsec: 1_000_000 }; 10];
-    let mut retry = 1;
-    while retry < times.len() {
-        times[retry].tv_nsec = times[retry - 1].tv_nsec * 2;
-        retry += 1;
-    }
-    times
-};
+/// How often a busy file is tried again at most: the sleeps add up to a second.
+const MOST_RETRIES: u8 = 10;
+
+/// How long the child sleeps before the first retry, in nanoseconds.
+const FIRST_SLEEP: i64 = 1_000_000;
 
 /// Executes the program.
 pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
@@ -35,10 +32,10 @@ pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Er
     let Some(envp) = request.envp.or(input.caller.envp) else {
         return Err(Error::new(Step::Environment, 0, Errno::EINVAL));
     };
-    if usize::from(request.busy_retries) > BACK_OFF.len() {
+    if request.busy_retries > MOST_RETRIES {
         return Err(Error::new(Step::Exec, 0, Errno::EINVAL));
     }
-    let target = Target { input, envp };
+    let target = Target { request, envp };
     match request.exec {
         Exec::Path(path) => target.path(plan, 0, Text::new(path)),
         Exec::Fd(fd) => {
@@ -56,7 +53,7 @@ pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Er
                 target.path(plan, index, Text::new(path));
             }
         }
-        Exec::Search { name, .. } if name.is_empty() || name.to_bytes().contains(&b'/') => {
+        Exec::Search { name, .. } if name.is_empty() || has_slash(name) => {
             target.path(plan, 0, Text::new(name));
         }
         Exec::Search { name, path } => {
@@ -74,10 +71,15 @@ pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Er
     Ok(())
 }
 
+#[allow(clippy::manual_contains)] // which brings a search for long texts along
+fn has_slash(name: &CStr) -> bool {
+    name.to_bytes().iter().any(|&byte| byte == b'/')
+}
+
 /// What all exec ops of a plan have in common.
 #[derive(Clone, Copy)]
 struct Target<'a> {
-    input: Input<'a>,
+    request: &'a Request<'a>,
     envp: CStrArray<'a>,
 }
 
@@ -85,44 +87,40 @@ impl<'a> Target<'a> {
     /// The errnos that a later failure replaces: Python's rule, and what a
     /// retry may yet change.
     fn weak(self) -> u32 {
-        let busy = if self.input.request.busy_retries > 0 { bit(Errno::ETXTBSY) } else { 0 };
+        let busy = if self.request.busy_retries > 0 { bit(Errno::ETXTBSY) } else { 0 };
         bit(Errno::ENOENT) | bit(Errno::ENOTDIR) | busy
     }
 
     fn path(self, plan: &mut Writer<'a>, index: usize, path: Text<'a>) {
         let tag = Tag::item(Step::Exec, index);
-        let request = self.input.request;
-        let argv = Arg::raw(request.argv.as_ptr().cast());
+        let argv = Arg::raw(self.request.argv.as_ptr().cast());
         let envp = Arg::raw(self.envp.as_ptr().cast());
-        let op = sys!(EXECVE, path, argv, envp).exec(self.weak());
-        plan.push(tag, op);
-        self.retry_busy(plan, tag, op);
-        if request.sh_fallback {
-            let script = [SH.as_ptr(), path.as_ptr()].into_iter();
-            let rest = request.argv.iter().skip(1).map(core::ffi::CStr::as_ptr);
-            let argv = Arg::raw(plan.pointers(script.chain(rest)).cast());
+        self.execute(plan, tag, sys!(EXECVE, path, argv, envp));
+        if self.request.sh_fallback {
+            let script = [SH.as_ptr(), path.as_ptr()];
+            let argv = Arg::raw(plan.pointers(script, self.request.argv.after_first()).cast());
             // ENOEXEC stays the error if there is no shell either.
-            let op = sys!(EXECVE, SH, argv, envp).exec(self.weak()).only_after(Errno::ENOEXEC);
-            plan.push(tag, op);
+            let op = plan.push(tag, sys!(EXECVE, SH, argv, envp));
+            op.exec(self.weak()).only_after(Errno::ENOEXEC);
         }
     }
 
     fn fd(self, plan: &mut Writer<'a>, fd: i32) {
-        let tag = Tag::new(Step::Exec);
-        let argv = Arg::raw(self.input.request.argv.as_ptr().cast());
+        let argv = Arg::raw(self.request.argv.as_ptr().cast());
         let envp = Arg::raw(self.envp.as_ptr().cast());
-        let op = sys!(EXECVEAT, fd, c"", argv, envp, AT_EMPTY_PATH).exec(self.weak());
-        plan.push(tag, op);
-        self.retry_busy(plan, tag, op);
+        let call = sys!(EXECVEAT, fd, c"", argv, envp, AT_EMPTY_PATH);
+        self.execute(plan, Tag::new(Step::Exec), call);
     }
 
-    /// A plan has no loop: each retry is an op, run after ETXTBSY only.
-    fn retry_busy(self, plan: &mut Writer<'a>, tag: Tag, op: crate::plan::op::Op<'a>) {
-        let retries = usize::from(self.input.request.busy_retries);
-        for time in BACK_OFF.iter().take(retries) {
-            let sleep = sys!(NANOSLEEP, Arg::ptr(time), 0).ok_any();
-            plan.push(tag, sleep.only_after(Errno::ETXTBSY));
-            plan.push(tag, op.only_after(Errno::ETXTBSY));
+    /// Appends `call` and its retries. A plan has no loop: each retry is an op,
+    /// run after ETXTBSY only.
+    fn execute(self, plan: &mut Writer<'a>, tag: Tag, call: Call<'_, 'a>) {
+        plan.push(tag, call).exec(self.weak());
+        for retry in 0..self.request.busy_retries {
+            let time = timespec { tv_sec: 0, tv_nsec: FIRST_SLEEP << retry };
+            let time = plan.value(time);
+            plan.push(tag, sys!(NANOSLEEP, time, 0)).ok_any().only_after(Errno::ETXTBSY);
+            plan.push(tag, call).exec(self.weak()).only_after(Errno::ETXTBSY);
         }
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn moves<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Resu
         }
         let Some(first) = todo().find(|m| pending.has(*m)) else { return Ok(()) };
         let least = 0;
-        plan.push(first.tag(), sys!(FCNTL, first.child_fd, F_DUPFD_CLOEXEC, least).save());
+        plan.push(first.tag(), sys!(FCNTL, first.child_fd, F_DUPFD_CLOEXEC, least)).save();
         let mut m = first;
         while m.parent_fd != first.child_fd {
             plan.push(m.tag(), sys!(DUP3, m.parent_fd, m.child_fd, 0));
@@ -153,9 +153,9 @@ pub(super) fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
         if let FdAction::Open { child_fd, path, flags, mode } = *action {
             let tag = Tag::item(Step::Open, index);
             let flags = flags | O_CLOEXEC as i32;
-            plan.push(tag, sys!(CLOSE, child_fd).ok_any());
-            plan.push(tag, sys!(OPENAT, AT_FDCWD, path, flags, mode).save());
-            plan.push(tag, sys!(DUP3, Saved, child_fd, 0).ok(Errno::EINVAL));
+            plan.push(tag, sys!(CLOSE, child_fd)).ok_any();
+            plan.push(tag, sys!(OPENAT, AT_FDCWD, path, flags, mode)).save();
+            plan.push(tag, sys!(DUP3, Saved, child_fd, 0)).ok(Errno::EINVAL);
             plan.push(tag, sys!(FCNTL, child_fd, F_SETFD, 0));
         }
     }
@@ -165,7 +165,7 @@ pub(super) fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 pub(super) fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     for (index, action) in request.fds.iter().enumerate() {
         if let FdAction::Close { child_fd } = *action {
-            plan.push(Tag::item(Step::Close, index), sys!(CLOSE, child_fd).ok_any());
+            plan.push(Tag::item(Step::Close, index), sys!(CLOSE, child_fd)).ok_any();
         }
     }
 }
@@ -177,56 +177,54 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
         return;
     }
     let tag = Tag::new(Step::CloseOthers);
-    if kernel.has(Feature::CloseRangeCloexec) {
-        for (first, last) in gaps(request.fds, [None, None]) {
-            plan.push(tag, sys!(CLOSE_RANGE, first, last, CLOSE_RANGE_CLOEXEC));
-        }
-    } else if kernel.has(Feature::CloseRange) {
-        // What must last until exec is passed over, and marked.
-        let exec = match request.exec {
-            Exec::Fd(fd) if !request.fds.iter().any(|action| action.child_fd() == fd) => Some(fd),
-            _ => None,
-        };
-        if let Some(fd) = exec {
-            plan.push(tag, sys!(FCNTL, fd, F_SETFD, FD_CLOEXEC).ok(Errno::EBADF));
-        }
-        for (first, last) in gaps(request.fds, [exec, input.caller.pipe]) {
-            plan.push(tag, sys!(CLOSE_RANGE, first, last, 0));
-        }
-    } else {
+    if !kernel.has(Feature::CloseRange) {
         let others = plan.value(Others(request.fds));
         let stack = match input.mode {
             Mode::Vfork => plan.stack(STACK_WORDS),
             Mode::Fork => core::ptr::null(),
         };
         plan.call(tag, mark_others as *const (), others, stack);
+        return;
+    }
+    let (flags, also) = if kernel.has(Feature::CloseRangeCloexec) {
+        (CLOSE_RANGE_CLOEXEC, [None, None])
+    } else {
+        // What must last until exec is passed over, and marked.
+        let exec = match request.exec {
+            Exec::Fd(fd) if !request.fds.iter().any(|action| action.child_fd() == fd) => Some(fd),
+            _ => None,
+        };
+        if let Some(fd) = exec {
+            plan.push(tag, sys!(FCNTL, fd, F_SETFD, FD_CLOEXEC)).ok(Errno::EBADF);
+        }
+        (0, [exec, input.caller.pipe])
+    };
+    let mut first = STDERR as u32 + 1;
+    loop {
+        let kept = next_kept(request.fds, &also, first);
+        if kept != Some(first) {
+            let last = kept.map_or(u32::MAX, |kept| kept - 1);
+            plan.push(tag, sys!(CLOSE_RANGE, first, last, flags));
+        }
+        match kept {
+            Some(kept) => first = kept + 1,
+            None => return,
+        }
     }
 }
 
-/// The ranges above the standard streams that neither `actions` nor `also` keep.
-fn gaps(
-    actions: &[FdAction<'_>],
-    also: [Option<RawFd>; 2],
-) -> impl Iterator<Item = (u32, u32)> + Clone {
-    let mut first = Some(STDERR as u32 + 1);
-    core::iter::from_fn(move || {
-        loop {
-            let from = first?;
-            let kept = actions.iter().filter(|action| action.is_kept()).map(FdAction::child_fd);
-            let next = kept
-                .chain(also.into_iter().flatten())
-                .map(|fd| fd as u32)
-                .filter(|&fd| fd >= from)
-                .min();
-            // Descriptors are below 2³¹, so `+ 1` cannot overflow.
-            first = next.map(|fd| fd.wrapping_add(1));
-            match next {
-                None => return Some((from, u32::MAX)),
-                Some(next) if next > from => return Some((from, next - 1)),
-                Some(_) => {}
-            }
+/// The lowest number from `first` on that `actions` or `also` keep.
+fn next_kept(actions: &[FdAction<'_>], also: &[Option<RawFd>], first: u32) -> Option<u32> {
+    let mut next = None;
+    let mut look = |fd: RawFd| {
+        let fd = fd as u32;
+        if fd >= first && next.is_none_or(|next| fd < next) {
+            next = Some(fd);
         }
-    })
+    };
+    actions.iter().filter(|action| action.is_kept()).for_each(|action| look(action.child_fd()));
+    also.iter().flatten().for_each(|fd| look(*fd));
+    next
 }
 
 /// Whether a step after the moves would find another file at `fd`.

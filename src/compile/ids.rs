@@ -10,11 +10,13 @@ use crate::request::{Groups, Request};
 pub(super) fn groups<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     let tag = Tag::new(Step::Groups);
     match request.groups {
-        Groups::Set(groups) => plan.push(tag, sys!(SETGROUPS, groups.len(), Arg::ptr(groups))),
+        Groups::Set(groups) => {
+            plan.push(tag, sys!(SETGROUPS, groups.len(), Arg::ptr(groups)));
+        }
         // Who changes to another user must not keep root's groups; who may not
         // drop them has none that the caller had not.
         Groups::Auto if request.uid.is_some() => {
-            plan.push(tag, sys!(SETGROUPS, 0, 0).ok(Errno::EPERM));
+            plan.push(tag, sys!(SETGROUPS, 0, 0)).ok(Errno::EPERM);
         }
         Groups::Auto | Groups::Keep => {}
     }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::plan::op::{Arg, Saved, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::request::Request;
+use crate::text::Digits;
 use crate::uapi::IOPRIO_WHO_PROCESS;
 
 /// Sets policy and priority. `sched_setattr` would reset the nice value.
@@ -54,55 +55,21 @@ pub(super) fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Res
     if !(-1000..=1000).contains(&adj) {
         return Err(Error::new(Step::OomScoreAdj, 0, Errno::EINVAL));
     }
-    let (digits, start) = decimal(adj);
-    let digits = digits.get(start..).unwrap_or_default();
-    let length = digits.len();
-    let text = plan.text(&[digits]);
+    let digits = Digits::decimal(adj.into());
+    let text = plan.text(&[digits.as_bytes()]);
+    let length = digits.as_bytes().len();
     let tag = Tag::new(Step::OomScoreAdj);
     let path = c"/proc/self/oom_score_adj";
-    plan.push(tag, sys!(OPENAT, -1, path, O_WRONLY | O_CLOEXEC).save());
-    plan.push(tag, sys!(WRITE, Saved, text, length).expect(length as u32));
-    plan.push(tag, sys!(CLOSE, Saved).ok_any());
+    plan.push(tag, sys!(OPENAT, -1, path, O_WRONLY | O_CLOEXEC)).save();
+    plan.push(tag, sys!(WRITE, Saved, text, length)).expect(length as u32);
+    plan.push(tag, sys!(CLOSE, Saved)).ok_any();
     Ok(())
-}
-
-/// `value` in decimal, and where in the array it starts.
-fn decimal(value: i16) -> ([u8; 6], usize) {
-    let mut digits = [b'0'; 6];
-    let mut start = digits.len();
-    let mut rest = value.unsigned_abs();
-    let mut negative = value < 0;
-    for (place, digit) in digits.iter_mut().enumerate().rev() {
-        if rest > 0 || (place == 5 && !negative) {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            start = place;
-        } else if negative {
-            *digit = b'-';
-            negative = false;
-            start = place;
-        }
-    }
-    (digits, start)
 }
 
 /// Sets resource limits.
 pub(super) fn rlimits<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     for (index, rlimit) in request.rlimits.iter().enumerate() {
-        let op = sys!(PRLIMIT64, 0, rlimit.resource, Arg::ptr(&rlimit.limit), 0);
-        plan.push(Tag::item(Step::Rlimit, index), op);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::string::ToString;
-
-    #[test]
-    fn decimal_equals_the_standard_librarys() {
-        for value in i16::MIN..=i16::MAX {
-            let (digits, start) = super::decimal(value);
-            assert_eq!(&digits[start..], value.to_string().as_bytes());
-        }
+        let tag = Tag::item(Step::Rlimit, index);
+        plan.push(tag, sys!(PRLIMIT64, 0, rlimit.resource, Arg::ptr(&rlimit.limit), 0));
     }
 }

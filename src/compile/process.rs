@@ -27,7 +27,7 @@ pub(super) fn parent_death_signal(plan: &mut Writer<'_>, input: Input<'_>) {
     if let Some(signal) = input.request.pdeathsig {
         let tag = Tag::new(Step::ParentDeathSignal);
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, signal, 0, 0, 0));
-        plan.push(tag, sys!(GETPPID).expect(input.caller.pid as u32));
+        plan.push(tag, sys!(GETPPID)).expect(input.caller.pid as u32);
     }
 }
 

@@ -6,7 +6,7 @@ use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::Feature;
-use crate::plan::op::{Arg, Op, Tag, sys};
+use crate::plan::op::{Arg, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::signal::SigSet;
 
@@ -48,8 +48,8 @@ pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(),
             &DEFAULT
         };
         if signal != SIGKILL as i32 && signal != SIGSTOP as i32 {
-            let op = sys!(RT_SIGACTION, signal, Arg::ptr(action), 0, SIGSET_SIZE);
-            plan.push(Tag::item(Step::SignalAction, signal as usize), op);
+            let tag = Tag::item(Step::SignalAction, signal as usize);
+            plan.push(tag, sys!(RT_SIGACTION, signal, Arg::ptr(action), 0, SIGSET_SIZE));
         }
     }
     Ok(())
@@ -63,14 +63,14 @@ pub(super) fn mask<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
         None if blocked => plan.value(input.caller.mask),
         None => return,
     };
-    plan.push(Tag::new(Step::SignalMask), set_mask(mask));
+    set_mask(plan, Tag::new(Step::SignalMask), mask);
 }
 
 /// Blocks every signal until [`mask`].
 pub(super) fn block_all(plan: &mut Writer<'_>, tag: Tag) {
-    plan.push(tag, set_mask(Arg::ptr(&ALL)));
+    set_mask(plan, tag, Arg::ptr(&ALL));
 }
 
-fn set_mask(mask: Arg<'_>) -> Op<'_> {
-    sys!(RT_SIGPROCMASK, SIG_SETMASK, mask, 0, SIGSET_SIZE)
+fn set_mask<'a>(plan: &mut Writer<'a>, tag: Tag, mask: Arg<'a>) {
+    plan.push(tag, sys!(RT_SIGPROCMASK, SIG_SETMASK, mask, 0, SIGSET_SIZE));
 }

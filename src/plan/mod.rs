@@ -16,10 +16,11 @@ use core::slice;
 
 pub use step::Step;
 
+use crate::array::CStrArray;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::mode::{Mode, Reason};
-use op::{Arg, IntoArg, Op, Tag, flags};
+use op::{Arg, Call, IntoArg, Op, Tag, flags};
 
 /// Room for a plan of up to `OPS` system calls and `WORDS` machine words of
 /// texts, such as the paths of a search.
@@ -168,31 +169,42 @@ pub(crate) struct Writer<'a> {
     needed: Needed,
     /// Whether the arena ran out: then some ops point nowhere.
     too_small: bool,
-    /// The exec op that is to be the last.
-    last_exec: Option<usize>,
+    /// What is written to once there is no room.
+    spare: Op<'a>,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(Storage { ops, words }: Storage<'a>) -> Self {
         let needed = Needed { ops: 0, words: 0 };
-        Self { ops, words, needed, too_small: false, last_exec: None }
+        Self { ops, words, needed, too_small: false, spare: Op::NONE }
     }
 
-    /// Appends `op` as part of `tag`.
-    pub(crate) fn push(&mut self, tag: Tag, op: Op<'a>) {
-        if let Some(slot) = self.ops.get_mut(self.needed.ops) {
-            // Only the lifetime differs, and the slot is not read as 'static.
-            let slot = core::ptr::from_mut(slot).cast::<Op<'a>>();
-            // SAFETY: `slot` came from a `&mut` to room for an op.
-            unsafe { slot.write(op.tagged(tag)) };
-        }
-        if op.flags & flags::EXEC != 0 {
-            self.last_exec = Some(self.needed.ops);
-        }
+    /// Appends `call` as part of `tag`, and returns the op to say more of it.
+    #[allow(clippy::inline_always)] // each call of it would take twice the room
+    #[inline(always)]
+    pub(crate) fn push(&mut self, tag: Tag, call: Call<'_, 'a>) -> &mut Op<'a> {
+        self.append(tag, call.nr | u32::from(call.flags) << 24, call.args)
+    }
+
+    /// [`push`](Self::push), with all in registers and out of line: there are
+    /// some 40 calls, and programs of 20 KiB.
+    #[inline(never)]
+    fn append(&mut self, tag: Tag, head: u32, args: &[Arg<'a>]) -> &mut Op<'a> {
+        let slot = self.ops.get_mut(self.needed.ops);
         self.needed.ops += 1;
+        let op = Op::new(tag, Call { nr: head & 0xff_ffff, flags: (head >> 24) as u8, args });
+        let Some(slot) = slot else {
+            self.spare = op;
+            return &mut self.spare;
+        };
+        // Only the lifetime differs, and the slot is not read as 'static.
+        let slot = core::ptr::from_mut(slot).cast::<MaybeUninit<Op<'a>>>();
+        // SAFETY: `slot` came from a `&mut` to room for an op.
+        unsafe { &mut *slot }.write(op)
     }
 
     /// Takes `count` words from the arena; `None` once the storage is too small.
+    #[inline(never)]
     fn words(&mut self, count: usize) -> Option<&'a mut [MaybeUninit<usize>]> {
         self.needed.words = self.needed.words.saturating_add(count);
         let words = core::mem::take(&mut self.words);
@@ -225,21 +237,26 @@ impl<'a> Writer<'a> {
         Text(start.cast(), PhantomData)
     }
 
-    /// A NULL-terminated array of `pointers`, in the arena.
+    /// The NULL-terminated array of `first` and of `rest`, in the arena.
     pub(crate) fn pointers(
         &mut self,
-        pointers: impl Iterator<Item = *const c_char> + Clone,
+        first: [*const c_char; 2],
+        rest: CStrArray<'_>,
     ) -> *const *const c_char {
-        let count = pointers.clone().count();
-        let Some(words) = self.words(count.saturating_add(1)) else {
-            return crate::CStrArray::EMPTY.as_ptr();
-        };
+        let count = rest.iter().count().saturating_add(first.len() + 1);
+        let Some(words) = self.words(count) else { return CStrArray::EMPTY.as_ptr() };
         let start = words.as_mut_ptr().cast::<*const c_char>();
-        for (slot, pointer) in words.iter_mut().zip(pointers.chain([core::ptr::null()])) {
-            let slot = core::ptr::from_mut(slot).cast::<*const c_char>();
-            // SAFETY: `slot` is a word of ours, and a pointer fits a word.
-            unsafe { slot.write(pointer) };
-        }
+        let mut slots = words.iter_mut();
+        let mut put = |pointer: *const c_char| {
+            if let Some(slot) = slots.next() {
+                let slot = core::ptr::from_mut(slot).cast::<*const c_char>();
+                // SAFETY: `slot` is a word of ours, and a pointer fits a word.
+                unsafe { slot.write(pointer) };
+            }
+        };
+        first.into_iter().for_each(&mut put);
+        rest.iter().for_each(|string| put(string.as_ptr()));
+        put(core::ptr::null());
         start
     }
 
@@ -277,11 +294,8 @@ impl<'a> Writer<'a> {
     /// Appends a call of `function`, a `extern "C" fn(*const T) -> isize`, with
     /// `data`, on the stack that ends at `stack`.
     pub(crate) fn call(&mut self, tag: Tag, function: *const (), data: Arg<'a>, stack: *const ()) {
-        let mut args = [Arg::ZERO; 6];
-        args[0] = Arg::raw(function);
-        args[1] = data;
-        args[2] = Arg::raw(stack);
-        self.push(tag, Op::new(0, flags::CALL, args));
+        let args = &[Arg::raw(function), data, Arg::raw(stack)];
+        self.push(tag, Call { nr: 0, flags: flags::CALL, args });
     }
 
     /// How much has been appended, whether there was room or not.
@@ -299,7 +313,7 @@ impl<'a> Writer<'a> {
         let start = ops.as_mut_ptr().cast::<Op<'a>>();
         // SAFETY: `push` has written each of the first `needed.ops` slots.
         let ops = unsafe { slice::from_raw_parts_mut(start, self.needed.ops) };
-        if let Some(op) = self.last_exec.and_then(|last| ops.get_mut(last)) {
+        if let Some(op) = ops.iter_mut().rfind(|op| op.flags & flags::EXEC != 0) {
             op.flags |= flags::LAST;
         }
         Ok(ops)

@@ -173,79 +173,83 @@ pub(crate) const fn flags_of<'a, A: IntoArg<'a>>(_: &A) -> u8 {
     A::FLAGS
 }
 
+/// A system call to append to a plan; arguments that are not given are 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'c, 'a> {
+    pub(crate) nr: u32,
+    pub(crate) flags: u8,
+    pub(crate) args: &'c [Arg<'a>],
+}
+
+/// `sys!(DUP3, fd, 1, 0)`: a system call by its name in `sc::nr`.
+macro_rules! sys {
+    ($nr:ident $(, $arg:expr)* $(,)?) => {
+        $crate::plan::op::Call {
+            nr: sc::nr::$nr as u32,
+            flags: 0 $(| $crate::plan::op::flags_of(&$arg))*,
+            args: &[$($crate::plan::op::IntoArg::into_arg($arg)),*],
+        }
+    };
+}
+pub(crate) use sys;
+
 impl<'a> Op<'a> {
-    pub(crate) const fn new(nr: usize, flags: u8, args: [Arg<'a>; 6]) -> Self {
-        let tag = Tag::new(Step::Plan);
-        Self { nr: nr as u32, ok_errno: 0, flags, guard: 0, args, want: 0, tag }
+    /// An op that no child executes.
+    pub(crate) const NONE: Self =
+        Self::new(Tag::new(Step::Plan), Call { nr: 0, flags: 0, args: &[] });
+
+    pub(crate) const fn new(tag: Tag, call: Call<'_, 'a>) -> Self {
+        let mut args = [Arg::ZERO; 6];
+        let mut place = 0;
+        while place < call.args.len() && place < args.len() {
+            args[place] = call.args[place];
+            place += 1;
+        }
+        let Call { nr, flags, .. } = call;
+        Self { nr, ok_errno: 0, flags, guard: 0, args, want: 0, tag }
     }
 
-    pub(crate) const fn ok(mut self, errno: Errno) -> Self {
+    pub(crate) const fn ok(&mut self, errno: Errno) -> &mut Self {
         self.ok_errno = errno.number();
         self
     }
 
-    pub(crate) const fn ok_any(mut self) -> Self {
+    pub(crate) const fn ok_any(&mut self) -> &mut Self {
         self.ok_errno = ANY_ERRNO;
         self
     }
 
-    pub(crate) const fn save(mut self) -> Self {
+    pub(crate) const fn save(&mut self) -> &mut Self {
         self.flags |= flags::SAVE;
         self
     }
 
-    pub(crate) const fn expect(mut self, want: u32) -> Self {
+    pub(crate) const fn expect(&mut self, want: u32) -> &mut Self {
         self.flags |= flags::EXPECT;
         self.want = want;
         self
     }
 
-    pub(crate) const fn exec(mut self, weak: u32) -> Self {
+    pub(crate) const fn exec(&mut self, weak: u32) -> &mut Self {
         self.flags |= flags::EXEC;
         self.want = weak;
         self
     }
 
-    pub(crate) const fn only_after(mut self, errno: Errno) -> Self {
+    pub(crate) const fn only_after(&mut self, errno: Errno) -> &mut Self {
         self.guard = errno.number() as u8;
         self
     }
-
-    pub(crate) const fn tagged(mut self, tag: Tag) -> Self {
-        self.tag = tag;
-        self
-    }
 }
-
-/// `sys!(DUP3, fd, 1, 0)`: the op of a system call, by its name in `sc::nr`.
-macro_rules! sys {
-    ($nr:ident $(, $arg:expr)* $(,)?) => {{
-        #[allow(unused_imports)]
-        use $crate::plan::op::IntoArg;
-        #[allow(unused_mut)]
-        let mut args = [$crate::plan::op::Arg::ZERO; 6];
-        #[allow(unused_mut)]
-        let mut flags = 0;
-        let mut _rest = args.iter_mut();
-        $({
-            let arg = $arg;
-            flags |= $crate::plan::op::flags_of(&arg);
-            if let Some(slot) = _rest.next() {
-                *slot = arg.into_arg();
-            }
-        })*
-        $crate::plan::op::Op::new(sc::nr::$nr, flags, args)
-    }};
-}
-pub(crate) use sys;
 
 /// Ends a child that failed. Both calls may be refused by a filter, and then
 /// the child has no way left to end: it spins here, and runs nothing else.
 pub(crate) const EPILOGUE: [Op<'static>; 2] = {
     const fn exit(nr: usize) -> Op<'static> {
-        let mut args = [Arg::ZERO; 6];
-        args[0] = Arg::int(127);
-        Op::new(nr, 0, args).tagged(Tag::new(Step::Exit))
+        let call = Call { nr: nr as u32, flags: 0, args: &[Arg::int(127)] };
+        Op::new(Tag::new(Step::Exit), call)
     }
-    [exit(sc::nr::EXIT_GROUP).ok_any(), exit(sc::nr::EXIT)]
+    let mut group = exit(sc::nr::EXIT_GROUP);
+    group.ok_any();
+    [group, exit(sc::nr::EXIT)]
 };

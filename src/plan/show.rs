@@ -1,14 +1,20 @@
 //! A plan, printed like strace: one line an op.
 
-use core::ffi::c_char;
+use core::ffi::CStr;
 use core::fmt::{self, Write};
 
 use linux_raw_sys::general as uapi;
+use linux_raw_sys::ioctl::{TIOCSCTTY, TIOCSPGRP};
+use linux_raw_sys::prctl::{PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG};
+use sc::nr;
 
-use super::Plan;
 use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, flags};
+use super::{Plan, Step};
+use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
 use crate::mode::Mode;
+use crate::text::{Digits, ascii};
+use crate::uapi::CLOSE_RANGE_CLOEXEC;
 
 /// How an argument reads.
 #[derive(Clone, Copy)]
@@ -19,7 +25,7 @@ enum Kind {
     Fd,
     /// A C string.
     Text,
-    /// Permission bits.
+    /// Permission bits, flags.
     Octal,
     /// A pointer, or NULL.
     Pointer,
@@ -27,66 +33,88 @@ enum Kind {
     Strings,
     /// An environment: named, as it is long and may hold secrets.
     Environ,
-    /// One of these, or a number.
-    Name(&'static [(isize, &'static str)]),
+    /// A constant with a name, or a number.
+    Fcntl,
+    Ioctl,
+    Prctl,
+    Mask,
+    At,
+    CloseRange,
+    /// There is no such argument.
+    None,
 }
 
-use Kind::{Environ, Fd, Int, Name, Octal, Pointer, Strings, Text};
+use Kind::{
+    At, CloseRange, Environ, Fcntl, Fd, Int, Ioctl, Mask, Octal, Pointer, Prctl, Strings, Text,
+};
 
-const FCNTL: Kind = Name(&[
-    (uapi::F_SETFD as isize, "F_SETFD"),
-    (uapi::F_DUPFD_CLOEXEC as isize, "F_DUPFD_CLOEXEC"),
-]);
-const IOCTL: Kind = Name(&[
-    (linux_raw_sys::ioctl::TIOCSCTTY as isize, "TIOCSCTTY"),
-    (linux_raw_sys::ioctl::TIOCSPGRP as isize, "TIOCSPGRP"),
-]);
-const PRCTL: Kind = Name(&[
-    (linux_raw_sys::prctl::PR_SET_PDEATHSIG as isize, "PR_SET_PDEATHSIG"),
-    (linux_raw_sys::prctl::PR_SET_NO_NEW_PRIVS as isize, "PR_SET_NO_NEW_PRIVS"),
-]);
-const CLOSE_RANGE: Kind =
-    Name(&[(0, "0"), (crate::uapi::CLOSE_RANGE_CLOEXEC as isize, "CLOSE_RANGE_CLOEXEC")]);
-const SIGMASK: Kind = Name(&[(uapi::SIG_SETMASK as isize, "SIG_SETMASK")]);
-const AT: Kind = Name(&[(uapi::AT_EMPTY_PATH as isize, "AT_EMPTY_PATH")]);
-
-/// The name of an op's call, and its arguments.
-fn signature(nr: u32) -> (&'static str, &'static [Kind]) {
-    use sc::nr;
-    match nr as usize {
-        nr::CHDIR => ("chdir", &[Text]),
-        nr::CHROOT => ("chroot", &[Text]),
-        nr::CLOSE => ("close", &[Fd]),
-        nr::CLOSE_RANGE => ("close_range", &[Int, Int, CLOSE_RANGE]),
-        nr::DUP3 => ("dup3", &[Fd, Fd, Int]),
-        nr::EXECVE => ("execve", &[Text, Strings, Environ]),
-        nr::EXECVEAT => ("execveat", &[Fd, Text, Strings, Environ, AT]),
-        nr::EXIT => ("exit", &[Int]),
-        nr::EXIT_GROUP => ("exit_group", &[Int]),
-        nr::FCHDIR => ("fchdir", &[Fd]),
-        nr::FCNTL => ("fcntl", &[Fd, FCNTL, Int]),
-        nr::GETPPID => ("getppid", &[]),
-        nr::IOCTL => ("ioctl", &[Fd, IOCTL, Pointer]),
-        nr::IOPRIO_SET => ("ioprio_set", &[Int, Int, Int]),
-        nr::NANOSLEEP => ("nanosleep", &[Pointer, Pointer]),
-        nr::OPENAT => ("openat", &[Fd, Text, Octal, Octal]),
-        nr::PRCTL => ("prctl", &[PRCTL, Int]),
-        nr::PRLIMIT64 => ("prlimit64", &[Int, Int, Pointer, Pointer]),
-        nr::RT_SIGACTION => ("rt_sigaction", &[Int, Pointer, Pointer, Int]),
-        nr::RT_SIGPROCMASK => ("rt_sigprocmask", &[SIGMASK, Pointer, Pointer, Int]),
-        nr::SCHED_SETAFFINITY => ("sched_setaffinity", &[Int, Int, Pointer]),
-        nr::SCHED_SETSCHEDULER => ("sched_setscheduler", &[Int, Int, Pointer]),
-        nr::SETGROUPS => ("setgroups", &[Int, Pointer]),
-        nr::SETPGID => ("setpgid", &[Int, Int]),
-        nr::SETPRIORITY => ("setpriority", &[Int, Int, Int]),
-        nr::SETRESGID => ("setresgid", &[Int, Int, Int]),
-        nr::SETRESUID => ("setresuid", &[Int, Int, Int]),
-        nr::SETSID => ("setsid", &[]),
-        nr::UMASK => ("umask", &[Octal]),
-        nr::WRITE => ("write", &[Fd, Text, Int]),
-        _ => ("syscall", &[Int, Int, Int, Int, Int, Int]),
+/// The names of `kind`'s constants.
+fn names(kind: Kind) -> &'static [(u32, &'static str)] {
+    match kind {
+        Fcntl => &[(uapi::F_SETFD, "F_SETFD"), (uapi::F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC")],
+        Ioctl => &[(TIOCSCTTY, "TIOCSCTTY"), (TIOCSPGRP, "TIOCSPGRP")],
+        Prctl => {
+            &[(PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"), (PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS")]
+        }
+        Mask => &[(uapi::SIG_SETMASK, "SIG_SETMASK")],
+        At => &[(uapi::AT_EMPTY_PATH, "AT_EMPTY_PATH")],
+        CloseRange => &[(CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC")],
+        _ => &[],
     }
 }
+
+/// A call that a plan may hold.
+struct Signature {
+    nr: u16,
+    kinds: [Kind; 6],
+    name: &'static str,
+}
+
+const fn signature(nr: usize, name: &'static str, known: &[Kind]) -> Signature {
+    let mut kinds = [Kind::None; 6];
+    let mut place = 0;
+    while place < known.len() {
+        kinds[place] = known[place];
+        place += 1;
+    }
+    Signature { nr: nr as u16, kinds, name }
+}
+
+/// What a call that is not in the table looks like.
+static UNKNOWN: Signature = signature(0, "syscall", &[Int; 6]);
+
+static SIGNATURES: &[Signature] = &[
+    signature(nr::CHDIR, "chdir", &[Text]),
+    signature(nr::CHROOT, "chroot", &[Text]),
+    signature(nr::CLOSE, "close", &[Fd]),
+    signature(nr::CLOSE_RANGE, "close_range", &[Int, Int, CloseRange]),
+    signature(nr::DUP3, "dup3", &[Fd, Fd, Int]),
+    signature(nr::EXECVE, "execve", &[Text, Strings, Environ]),
+    signature(nr::EXECVEAT, "execveat", &[Fd, Text, Strings, Environ, At]),
+    signature(nr::EXIT, "exit", &[Int]),
+    signature(nr::EXIT_GROUP, "exit_group", &[Int]),
+    signature(nr::FCHDIR, "fchdir", &[Fd]),
+    signature(nr::FCNTL, "fcntl", &[Fd, Fcntl, Int]),
+    signature(nr::GETPPID, "getppid", &[]),
+    signature(nr::IOCTL, "ioctl", &[Fd, Ioctl, Pointer]),
+    signature(nr::IOPRIO_SET, "ioprio_set", &[Int, Int, Int]),
+    signature(nr::NANOSLEEP, "nanosleep", &[Pointer, Pointer]),
+    signature(nr::OPENAT, "openat", &[Fd, Text, Octal, Octal]),
+    signature(nr::PRCTL, "prctl", &[Prctl, Int]),
+    signature(nr::PRLIMIT64, "prlimit64", &[Int, Int, Pointer, Pointer]),
+    signature(nr::RT_SIGACTION, "rt_sigaction", &[Int, Pointer, Pointer, Int]),
+    signature(nr::RT_SIGPROCMASK, "rt_sigprocmask", &[Mask, Pointer, Pointer, Int]),
+    signature(nr::SCHED_SETAFFINITY, "sched_setaffinity", &[Int, Int, Pointer]),
+    signature(nr::SCHED_SETSCHEDULER, "sched_setscheduler", &[Int, Int, Pointer]),
+    signature(nr::SETGROUPS, "setgroups", &[Int, Pointer]),
+    signature(nr::SETPGID, "setpgid", &[Int, Int]),
+    signature(nr::SETPRIORITY, "setpriority", &[Int, Int, Int]),
+    signature(nr::SETRESGID, "setresgid", &[Int, Int, Int]),
+    signature(nr::SETRESUID, "setresuid", &[Int, Int, Int]),
+    signature(nr::SETSID, "setsid", &[]),
+    signature(nr::UMASK, "umask", &[Octal]),
+    signature(nr::WRITE, "write", &[Fd, Text, Int]),
+];
 
 impl fmt::Display for Plan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,9 +128,9 @@ impl fmt::Display for Plan<'_> {
             Mode::Fork => "fork: CLONE_VFORK",
         })?;
         f.write_str(if self.parent.block_signals {
-            ", all signals blocked\n"
+            ", all signals blocked"
         } else {
-            "|CLONE_CLEAR_SIGHAND\n"
+            "|CLONE_CLEAR_SIGHAND"
         })
     }
 }
@@ -115,12 +143,15 @@ impl fmt::Debug for Plan<'_> {
 
 /// Prints number, step, call and what may become of it.
 fn line(f: &mut fmt::Formatter<'_>, number: Option<usize>, op: &Op<'_>) -> fmt::Result {
-    match number {
-        Some(number) if number < 10 => write!(f, " {number}  ")?,
-        Some(number) => write!(f, "{number}  ")?,
-        None => f.write_str(" -  ")?,
-    }
-    let name = if number.is_some() { op.tag.step.name() } else { "fail" };
+    let name = if let Some(number) = number {
+        f.write_str(if number < 10 { " " } else { "" })?;
+        int(f, number as isize)?;
+        op.tag.step.name()
+    } else {
+        f.write_str(" -")?;
+        "fail"
+    };
+    f.write_str("  ")?;
     f.write_str(name)?;
     for _ in name.len()..15 {
         f.write_char(' ')?;
@@ -130,41 +161,57 @@ fn line(f: &mut fmt::Formatter<'_>, number: Option<usize>, op: &Op<'_>) -> fmt::
         f.write_str(" -> fd")?;
     }
     if op.flags & flags::EXPECT != 0 {
-        write!(f, " = {}", op.want)?;
+        f.write_str(" = ")?;
+        int(f, op.want as isize)?;
     }
-    match Errno::from_raw(op.ok_errno.into()) {
-        _ if op.ok_errno == ANY_ERRNO => f.write_str("  whatever it returns")?,
-        Some(errno) => write!(f, "  or {errno:?}")?,
-        None => {}
+    if op.ok_errno == ANY_ERRNO {
+        f.write_str("  or any error")?;
+    } else {
+        errno(f, "  or ", op.ok_errno)?;
     }
-    if let Some(errno) = Errno::from_raw(op.guard.into()) {
-        write!(f, "  after {errno:?}")?;
-    }
+    errno(f, "  after ", op.guard.into())?;
     if op.flags & flags::EXEC != 0 {
         f.write_str(if op.flags & flags::LAST != 0 { "  last" } else { "  else next" })?;
     }
     f.write_char('\n')
 }
 
+/// Prints `before` and the name of an error, unless that is 0.
+fn errno(f: &mut fmt::Formatter<'_>, before: &str, number: u16) -> fmt::Result {
+    let Some(errno) = Errno::from_raw(number.into()) else { return Ok(()) };
+    f.write_str(before)?;
+    fmt::Debug::fmt(&errno, f)
+}
+
+fn int(f: &mut fmt::Formatter<'_>, value: isize) -> fmt::Result {
+    Digits::decimal(value as i64).write_to(f)
+}
+
 fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
     if op.flags & flags::CALL != 0 {
         return f.write_str(match op.tag.step {
-            crate::plan::Step::CloseOthers => "mark the others close-on-exec, by /proc/self/fd",
+            Step::CloseOthers => "mark the others close-on-exec, by /proc/self/fd",
             _ => "call the hook",
         });
     }
-    let (name, kinds) = signature(op.nr);
-    f.write_str(name)?;
+    let known = SIGNATURES.iter().find(|known| u32::from(known.nr) == op.nr);
+    let signature = known.unwrap_or(&UNKNOWN);
+    f.write_str(signature.name)?;
     f.write_char('(')?;
-    for (place, (kind, arg)) in kinds.iter().zip(op.args).enumerate() {
-        if place > 0 {
-            f.write_str(", ")?;
+    let mut before = "";
+    let mut from_saved = op.flags & flags::USE != 0;
+    for (kind, arg) in signature.kinds.iter().zip(&op.args) {
+        if matches!(kind, Kind::None) {
+            break;
         }
-        if place == 0 && op.flags & flags::USE != 0 {
+        f.write_str(before)?;
+        if from_saved {
             f.write_str("fd")?;
         } else {
-            argument(f, *kind, arg)?;
+            argument(f, *kind, *arg)?;
         }
+        from_saved = false;
+        before = ", ";
     }
     f.write_char(')')
 }
@@ -173,48 +220,52 @@ fn argument(f: &mut fmt::Formatter<'_>, kind: Kind, arg: Arg<'_>) -> fmt::Result
     let value = arg.value();
     match kind {
         Fd if value == uapi::AT_FDCWD as isize => f.write_str("AT_FDCWD"),
-        Int | Fd => write!(f, "{value}"),
-        Octal => write!(f, "{value:#o}"),
-        Pointer if value == 0 => f.write_str("NULL"),
-        Pointer => f.write_str("&…"),
+        Octal => {
+            f.write_char('0')?;
+            if value == 0 { Ok(()) } else { Digits::octal(value as u64).write_to(f) }
+        }
+        Pointer => f.write_str(if value == 0 { "NULL" } else { "&…" }),
         Environ => f.write_str("envp"),
-        Name(names) => match names.iter().find(|(number, _)| *number == value) {
-            Some((_, name)) => f.write_str(name),
-            None => write!(f, "{value}"),
-        },
-        Text => text(f, arg.as_ptr()),
+        // SAFETY: The signature says that this argument is a C string, and
+        // `compile` made the op with one that lives as long as the plan.
+        Text => text(f, unsafe { c_str(arg.as_ptr()) }),
         Strings => {
+            // SAFETY: As above, of an `argv`.
+            let strings = unsafe { CStrArray::from_ptr(arg.as_ptr()) };
+            let mut before = "";
             f.write_char('[')?;
-            // SAFETY: The signature says that this argument is an `argv`, and
-            // `compile` made the op with one that lives as long as the plan.
-            let strings = unsafe { crate::CStrArray::from_ptr(arg.as_ptr()) };
-            for (place, string) in strings.iter().enumerate() {
-                if place > 0 {
-                    f.write_str(", ")?;
-                }
-                text(f, string.as_ptr())?;
+            for string in strings {
+                f.write_str(before)?;
+                text(f, string)?;
+                before = ", ";
             }
             f.write_char(']')
         }
+        _ => match names(kind).iter().find(|(number, _)| *number as isize == value) {
+            Some((_, name)) => f.write_str(name),
+            None => int(f, value),
+        },
     }
 }
 
 /// Prints a C string in quotes, and what is not printable by its number.
-fn text(f: &mut fmt::Formatter<'_>, start: *const c_char) -> fmt::Result {
+fn text(f: &mut fmt::Formatter<'_>, text: &CStr) -> fmt::Result {
+    let escaped = |byte: &u8| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\');
     f.write_char('"')?;
-    let mut next = start.cast::<u8>();
-    loop {
-        // SAFETY: `compile` made the op with a C string that lives as long as
-        // the plan, and `next` is not behind its NUL.
-        let byte = unsafe { *next };
+    for part in text.to_bytes().split_inclusive(escaped) {
+        let (plain, last) = match part.split_last() {
+            Some((last, plain)) if escaped(last) => (plain, Some(*last)),
+            _ => (part, None),
+        };
+        f.write_str(ascii(plain))?;
+        let Some(byte) = last else { continue };
+        f.write_char('\\')?;
         match byte {
-            0 => return f.write_char('"'),
-            b'"' | b'\\' => write!(f, "\\{}", char::from(byte))?,
-            b'\n' => f.write_str("\\n")?,
-            b' '..=b'~' => f.write_char(char::from(byte))?,
-            _ => write!(f, "\\{byte:03o}")?,
+            b'"' | b'\\' => f.write_char(char::from(byte))?,
+            b'\n' => f.write_char('n')?,
+            // Three digits, or a digit that follows would belong to it.
+            _ => Digits::octal(u64::from(byte) | 0o1000).write_last(f, 3)?,
         }
-        // SAFETY: `byte` was not the NUL.
-        next = unsafe { next.add(1) };
     }
+    f.write_char('"')
 }

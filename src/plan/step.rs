@@ -1,5 +1,7 @@
 //! The steps of a spawn: the one table of their names and their order.
 
+use crate::text::{ascii, line};
+
 /// A step of a spawn, in the order in which they happen.
 ///
 /// Errors, the printed plan and the documentation use these names.
@@ -123,13 +125,13 @@ impl Step {
     ];
 
     /// The short name of the printed plan.
-    pub const fn name(self) -> &'static str {
-        self.texts().0
+    pub fn name(self) -> &'static str {
+        self.texts().next().unwrap_or_default()
     }
 
     /// What was being done, for a message: "chdir to the working directory".
-    pub const fn doing(self) -> &'static str {
-        self.texts().1
+    pub fn doing(self) -> &'static str {
+        self.texts().nth(1).unwrap_or_default()
     }
 
     /// Whether the step may occur several times in one request.
@@ -137,47 +139,50 @@ impl Step {
         matches!(self, Self::Move | Self::Open | Self::Close | Self::Rlimit | Self::SignalAction)
     }
 
-    const fn texts(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Plan => ("plan", "compile the plan"),
-            Self::Arguments => ("arguments", "check the arguments"),
-            Self::Environment => ("environment", "inherit the environment"),
-            Self::Mode => ("mode", "choose a mode"),
-            Self::Report => ("report", "prepare the child's report"),
-            Self::Clone => ("clone", "clone the child"),
-            Self::Shield => ("shield", "keep signals from the child"),
-            Self::Session => ("session", "start a session"),
-            Self::ProcessGroup => ("process group", "set the process group"),
-            Self::ControllingTerminal => ("ctty", "set the controlling terminal"),
-            Self::Foreground => ("foreground", "set the foreground process group"),
-            Self::Scheduler => ("scheduler", "set the scheduling policy"),
-            Self::Nice => ("nice", "set the nice value"),
-            Self::Affinity => ("affinity", "set the CPU affinity"),
-            Self::IoPriority => ("ioprio", "set the I/O priority"),
-            Self::OomScoreAdj => ("oom", "set the OOM score adjustment"),
-            Self::Umask => ("umask", "set the umask"),
-            Self::Move => ("move", "move a descriptor"),
-            Self::Open => ("open", "open a file"),
-            Self::Close => ("close", "close a descriptor"),
-            Self::Rlimit => ("rlimit", "set a resource limit"),
-            Self::Root => ("root", "change the root directory"),
-            Self::CurrentDir => ("cwd", "chdir to the working directory"),
-            Self::Groups => ("groups", "set the supplementary groups"),
-            Self::Gid => ("gid", "set the group ids"),
-            Self::Uid => ("uid", "set the user ids"),
-            Self::ParentDeathSignal => ("pdeathsig", "set the parent death signal"),
-            Self::NoNewPrivs => ("no_new_privs", "set no_new_privs"),
-            Self::Hook => ("hook", "run the hook"),
-            Self::SignalAction => ("signal", "set a signal's action"),
-            Self::CloseOthers => ("close others", "close the other descriptors"),
-            Self::SignalMask => ("signal mask", "set the signal mask"),
-            Self::Exec => ("exec", "execute the program"),
-            Self::Exit => ("exit", "exit"),
-            Self::Child => ("child", "start the program"),
-            Self::Pidfd => ("pidfd", "open the child's pidfd"),
-        }
+    /// Short name and description. One string and a walk, as for errnos.
+    fn texts(self) -> impl Iterator<Item = &'static str> {
+        line(TEXTS, self as usize).split(|&byte| byte == b'|').map(ascii)
     }
 }
+
+/// Line *n* belongs to the step with the number *n*.
+const TEXTS: &str = "\
+plan|compile the plan\n\
+arguments|check the arguments\n\
+environment|inherit the environment\n\
+mode|choose a mode\n\
+report|prepare the child's report\n\
+clone|clone the child\n\
+shield|keep signals from the child\n\
+session|start a session\n\
+process group|set the process group\n\
+ctty|set the controlling terminal\n\
+foreground|set the foreground process group\n\
+scheduler|set the scheduling policy\n\
+nice|set the nice value\n\
+affinity|set the CPU affinity\n\
+ioprio|set the I/O priority\n\
+oom|set the OOM score adjustment\n\
+umask|set the umask\n\
+move|move a descriptor\n\
+open|open a file\n\
+close|close a descriptor\n\
+rlimit|set a resource limit\n\
+root|change the root directory\n\
+cwd|chdir to the working directory\n\
+groups|set the supplementary groups\n\
+gid|set the group ids\n\
+uid|set the user ids\n\
+pdeathsig|set the parent death signal\n\
+no_new_privs|set no_new_privs\n\
+hook|run the hook\n\
+signal|set a signal's action\n\
+close others|close the other descriptors\n\
+signal mask|set the signal mask\n\
+exec|execute the program\n\
+exit|exit\n\
+child|start the program\n\
+pidfd|open the child's pidfd";
 
 #[cfg(test)]
 mod tests {
@@ -189,5 +194,8 @@ mod tests {
             assert_eq!(*step as usize, number);
         }
         assert_eq!(Step::Pidfd as usize + 1, Step::ALL.len(), "the last step");
+        assert_eq!(super::TEXTS.lines().count(), Step::ALL.len(), "a line each");
+        assert_eq!(Step::Pidfd.name(), "pidfd");
+        assert_eq!(Step::CurrentDir.doing(), "chdir to the working directory");
     }
 }

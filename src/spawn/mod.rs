@@ -282,20 +282,20 @@ pub(crate) fn probe(known: Kernel) -> Result<Kernel, Error> {
     result.map_err(failed)
 }
 
+/// What is tried without, one after the other and then together, until a child
+/// can be made.
+const WISHES: [Feature; 4] =
+    [Feature::NoExitSignal, Feature::ClearSighand, Feature::Clone3, Feature::SharedMemory];
+
 /// Tries what a spawn would like best, then less.
 fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
     let mut last = Errno::ENOSYS;
-    for combination in 0..16u32 {
-        let lacks = |bit: u32| combination >> bit & 1 == 1;
+    for combination in 0..1u32 << WISHES.len() {
         let mut kernel = known;
-        kernel.set(Feature::SharedMemory, !lacks(3));
-        kernel.set(Feature::Clone3, !lacks(2));
-        kernel.set(Feature::ClearSighand, !lacks(1));
-        kernel.set(Feature::NoExitSignal, !lacks(0));
-        kernel.set(Feature::Suspends, true);
-        let clears_without_clone3 = lacks(2) && !lacks(1);
-        if clears_without_clone3 || !known.has(Feature::Clone3) && !lacks(2) {
-            continue;
+        for (bit, feature) in WISHES.into_iter().enumerate() {
+            if combination >> bit & 1 == 1 {
+                kernel = kernel.without(feature);
+            }
         }
         match probe_child(kernel) {
             Err(errno @ (Errno::EINVAL | Errno::EPERM | Errno::ENOSYS)) => last = errno,

@@ -96,32 +96,44 @@ pub fn exit(status: i32) -> ! {
 
 /// A descriptor to print to.
 #[derive(Clone, Copy, Debug)]
-pub struct Output(pub i32);
+pub struct Output(i32);
 
 /// Standard output.
 pub const STDOUT: Output = Output(1);
 
-impl fmt::Write for Output {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text.as_bytes();
+/// Standard error.
+pub const STDERR: Output = Output(2);
+
+impl Output {
+    /// Prints `name`, a colon, `what` and the end of the line, as far as anyone
+    /// reads them.
+    pub fn line(mut self, name: &CStr, what: &dyn fmt::Display) {
+        self.bytes(name.to_bytes());
+        let _ = fmt::Write::write_fmt(&mut self, format_args!(": {what}\n"));
+    }
+
+    fn bytes(self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
         while !rest.is_empty() {
             // SAFETY: The kernel reads at most `rest.len()` bytes of `rest`.
             let raw = unsafe {
                 sc::syscall3(sc::nr::WRITE, self.0 as usize, rest.as_ptr() as usize, rest.len())
             };
-            rest = rest.get(raw..).ok_or(fmt::Error)?;
+            let Some(unwritten) = rest.get(raw..) else { return false };
+            rest = unwritten;
         }
-        Ok(())
+        true
     }
 }
 
-/// Prints a C string as it is.
-///
-/// # Errors
-///
-/// What the output gives.
-pub fn print(output: &mut dyn fmt::Write, text: &CStr) -> fmt::Result {
-    text.to_bytes().iter().try_for_each(|&byte| output.write_char(char::from(byte)))
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.bytes(text.as_bytes()) { Ok(()) } else { Err(fmt::Error) }
+    }
+
+    fn write_char(&mut self, c: char) -> fmt::Result {
+        self.write_str(c.encode_utf8(&mut [0; 4]))
+    }
 }
 
 /// Never called: nothing in these programs panics. The check is that this symbol

@@ -5,91 +5,56 @@
 #![no_main]
 
 use core::ffi::CStr;
-use core::fmt::{self, Write};
 
-use rawspawn::{Buffer, CStrArray, Error, Exec, FdAction, Process, Request, argv, pipe};
-use rawspawn_rt::{Output, STDOUT, print};
+use rawspawn::{Buffer, CStrArray, Exec, FdAction, Process, Request, argv, pipe};
+use rawspawn_rt::{STDERR, STDOUT};
 
 rawspawn_rt::main!(main);
 
 fn main(arguments: CStrArray<'static>, _: CStrArray<'static>) -> i32 {
-    let mut command = arguments.iter();
-    command.next();
-    let status = match command.next() {
-        Some(name) => run(name, arguments.after_first()),
-        None => echo_to_cat(),
-    };
-    status.unwrap_or(1)
-}
-
-/// Runs the command line, and returns what a shell would.
-fn run(name: &CStr, argv: CStrArray<'_>) -> Result<i32, fmt::Error> {
-    let request = Request::new(Exec::Search { name, path: None }, argv);
-    match spawn(name, &request)? {
-        Ok(mut process) => finish(name, &mut process),
-        Err(error) => {
-            print(&mut Output(2), name)?;
-            writeln!(Output(2), ": {error}")?;
-            Ok(127)
+    let command = arguments.after_first();
+    match command.iter().next() {
+        Some(name) => {
+            let program = Exec::Search { name, path: None };
+            finish(name, spawn(name, &Request::new(program, command)))
         }
+        None => echo_to_cat(),
     }
 }
 
 /// `echo … | cat`.
-fn echo_to_cat() -> Result<i32, fmt::Error> {
-    let Ok((reader, writer)) = pipe() else { return Ok(1) };
+fn echo_to_cat() -> i32 {
+    let Ok((reader, writer)) = pipe() else { return 1 };
     let to_pipe = [FdAction::Map { parent_fd: writer.raw(), child_fd: 1 }];
     let from_pipe = [FdAction::Map { parent_fd: reader.raw(), child_fd: 0 }];
 
     let words = argv![c"echo", c"hello", c"from", c"a", c"child", c"without", c"libc"];
-    let mut echo = Request::new(Exec::Path(c"/bin/echo"), words);
-    echo.fds(&to_pipe);
-    let mut cat = Request::new(Exec::Path(c"/bin/cat"), argv![c"cat"]);
-    cat.fds(&from_pipe);
+    let mut request = Request::new(Exec::Path(c"/bin/echo"), words);
+    request.fds(&to_pipe);
+    let echo = spawn(c"echo", &request);
 
-    let echo = spawn(c"echo", &echo)?;
-    let cat = spawn(c"cat", &cat)?;
+    let mut request = Request::new(Exec::Path(c"/bin/cat"), argv![c"cat"]);
+    request.fds(&from_pipe);
+    let cat = spawn(c"cat", &request);
+
     // The last writing end, or cat would wait for more.
     drop(writer);
-    let mut worst = 0;
-    for (name, child) in [(c"echo", echo), (c"cat", cat)] {
-        match child {
-            Ok(mut process) => worst = finish(name, &mut process)?.max(worst),
-            Err(error) => {
-                print(&mut Output(2), name)?;
-                writeln!(Output(2), ": {error}")?;
-                worst = 127;
-            }
-        }
-    }
-    Ok(worst)
+    finish(c"echo", echo).max(finish(c"cat", cat))
 }
 
 /// Prints what the child is going to execute, and has it do so.
-fn spawn(name: &CStr, request: &Request<'_>) -> Result<Result<Process, Error>, fmt::Error> {
-    let mut out = STDOUT;
+fn spawn(name: &CStr, request: &Request<'_>) -> Option<Process> {
     let mut buffer = Buffer::<64, 1024>::new();
-    print(&mut out, name)?;
-    match request.plan(&mut buffer) {
-        Ok(plan) => writeln!(out, ":\n{plan}")?,
-        Err(error) => return Ok(Err(error)),
+    if let Ok(plan) = request.plan(&mut buffer) {
+        STDOUT.line(name, &plan);
     }
-    Ok(request.spawn(&mut buffer))
+    request.spawn(&mut buffer).map_err(|error| STDERR.line(name, &error)).ok()
 }
 
-/// Waits, and prints how the child ended.
-fn finish(name: &CStr, process: &mut Process) -> Result<i32, fmt::Error> {
-    let mut out = STDOUT;
-    let status = process.wait();
-    print(&mut out, name)?;
-    match status {
-        Ok(status) => {
-            writeln!(out, " (pid {}): {status}", process.pid())?;
-            Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
-        }
-        Err(errno) => {
-            writeln!(out, " (pid {}): {errno}", process.pid())?;
-            Ok(1)
-        }
-    }
+/// Waits, prints how the child ended, and returns what a shell would.
+fn finish(name: &CStr, child: Option<Process>) -> i32 {
+    let Some(mut child) = child else { return 127 };
+    let Ok(status) = child.wait() else { return 127 };
+    STDOUT.line(name, &status);
+    status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1)
 }
