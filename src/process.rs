@@ -122,7 +122,8 @@ impl Process {
             opened = sys::pidfd_open(self.pid)?;
             opened.raw()
         };
-        let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = timeout.as_secs().saturating_mul(1_000_000_000);
+        let timeout = nanos.saturating_add(timeout.subsec_nanos().into());
         let deadline = sys::monotonic_ns().saturating_add(timeout);
         loop {
             let left = deadline.saturating_sub(sys::monotonic_ns());

@@ -201,8 +201,12 @@ impl<'a> Op<'a> {
     pub(crate) const fn new(tag: Tag, call: Call<'_, 'a>) -> Self {
         let mut args = [Arg::ZERO; 6];
         let mut place = 0;
-        while place < call.args.len() && place < args.len() {
-            args[place] = call.args[place];
+        // Over all six, or LLVM makes the loop a call of memcpy, which a program
+        // without a C library does not have.
+        while place < args.len() {
+            if place < call.args.len() {
+                args[place] = call.args[place];
+            }
             place += 1;
         }
         let Call { nr, flags, .. } = call;
