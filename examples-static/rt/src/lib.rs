@@ -8,7 +8,8 @@ use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::panic::PanicInfo;
 
-use rawspawn::CStrArray;
+use linux_raw_sys::general as uapi;
+use rawspawn::{CStrArray, SigSet, WaitStatus};
 
 // The kernel leaves argc, argv and envp on the stack, and no return address.
 #[cfg(target_arch = "x86_64")]
@@ -84,6 +85,56 @@ macro_rules! main {
             $main(arguments, environment)
         }
     };
+}
+
+/// `SIGINT`.
+pub const SIGINT: i32 = uapi::SIGINT as i32;
+/// `SIGKILL`.
+pub const SIGKILL: i32 = uapi::SIGKILL as i32;
+/// `SIGTERM`.
+pub const SIGTERM: i32 = uapi::SIGTERM as i32;
+/// `SIGCHLD`.
+pub const SIGCHLD: i32 = uapi::SIGCHLD as i32;
+
+/// Blocks exactly `signals`, so that they wait for [`wait_for_signal`].
+pub fn block_signals(signals: SigSet) {
+    let (how, size) = (uapi::SIG_SETMASK as usize, size_of::<SigSet>());
+    // SAFETY: The kernel reads one set.
+    unsafe { sc::syscall4(sc::nr::RT_SIGPROCMASK, how, &raw const signals as usize, 0, size) };
+}
+
+/// Takes one of `signals`, which are blocked, or waits for one, but no longer
+/// than `timeout` milliseconds.
+pub fn wait_for_signal(signals: SigSet, timeout: u64) -> Option<i32> {
+    let timeout = uapi::timespec {
+        tv_sec: i64::try_from(timeout / 1000).unwrap_or(i64::MAX),
+        tv_nsec: (timeout % 1000 * 1_000_000) as i64,
+    };
+    let (set, time) = (&raw const signals as usize, &raw const timeout as usize);
+    // SAFETY: The kernel reads a set and a time.
+    let raw = unsafe { sc::syscall4(sc::nr::RT_SIGTIMEDWAIT, set, 0, time, size_of::<SigSet>()) };
+    i32::try_from(raw as isize).ok().filter(|&signal| signal > 0)
+}
+
+/// Reaps a child that has ended, if there is one: its pid and status.
+pub fn reap_any() -> Option<(i32, WaitStatus)> {
+    let mut status = 0i32;
+    let any = usize::MAX; // -1
+    // SAFETY: The kernel writes one status.
+    let raw = unsafe {
+        sc::syscall4(sc::nr::WAIT4, any, &raw mut status as usize, uapi::WNOHANG as usize, 0)
+    };
+    let pid = i32::try_from(raw as isize).ok().filter(|&pid| pid > 0)?;
+    Some((pid, WaitStatus::from_raw(status)))
+}
+
+/// The time since some moment in the past, in milliseconds.
+pub fn milliseconds() -> u64 {
+    let mut now = uapi::timespec { tv_sec: 0, tv_nsec: 0 };
+    let clock = uapi::CLOCK_MONOTONIC as usize;
+    // SAFETY: The kernel writes one time.
+    unsafe { sc::syscall2(sc::nr::CLOCK_GETTIME, clock, &raw mut now as usize) };
+    (now.tv_sec as u64).wrapping_mul(1000).wrapping_add(now.tv_nsec as u64 / 1_000_000)
 }
 
 /// Ends the program.
