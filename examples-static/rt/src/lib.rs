@@ -156,11 +156,17 @@ pub const STDOUT: Output = Output(1);
 pub const STDERR: Output = Output(2);
 
 impl Output {
-    /// Prints `name`, a colon, `what` and the end of the line, as far as anyone
-    /// reads them.
-    pub fn line(mut self, name: &CStr, what: &dyn fmt::Display) {
+    /// Prints `name: what` and the end of the line.
+    pub fn line(self, name: &CStr, what: &dyn fmt::Display) {
+        self.print(name, ": ", what);
+    }
+
+    /// Prints `name`, `separator`, `what` and the end of the line, as far as
+    /// anyone reads them.
+    pub fn print(mut self, name: &CStr, separator: &str, what: &dyn fmt::Display) {
         self.bytes(name.to_bytes());
-        let _ = fmt::Write::write_fmt(&mut self, format_args!(": {what}\n"));
+        self.bytes(separator.as_bytes());
+        let _ = fmt::Write::write_fmt(&mut self, format_args!("{what}\n"));
     }
 
     fn bytes(self, bytes: &[u8]) -> bool {

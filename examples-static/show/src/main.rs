@@ -46,7 +46,7 @@ fn echo_to_cat() -> i32 {
 fn spawn(name: &CStr, request: &Request<'_>) -> Option<Process> {
     let mut buffer = Buffer::<64, 1024>::new();
     if let Ok(plan) = request.plan(&mut buffer) {
-        STDOUT.line(name, &plan);
+        STDOUT.print(name, ":\n", &plan);
     }
     request.spawn(&mut buffer).map_err(|error| STDERR.line(name, &error)).ok()
 }
