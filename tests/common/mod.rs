@@ -174,6 +174,21 @@ impl Drop for Reporter {
     }
 }
 
+/// The argument that makes a test executable the quick child.
+const QUICK: &str = "--exit-with";
+
+/// This executable as a child that does nothing but look at its descriptors: it
+/// exits with `status` if it has 0, 1 and 2 alone, else with 255.
+pub(crate) fn quick(status: u8) -> (&'static CStr, CStrArray<'static>) {
+    // Leaked, as in `Reporter`; a test asks for a few only.
+    let leak = |s: &str| &*Box::leak(CString::new(s).expect("no NUL").into_boxed_c_str());
+    let exe = std::env::current_exe().expect("/proc");
+    let exe = leak(exe.to_str().expect("a plain path"));
+    let strings = [leak("quick"), leak(QUICK), leak(&status.to_string())];
+    let argv = strings.map(CStrPtr::new).into_iter().chain([CStrPtr::NULL]).collect::<Vec<_>>();
+    (exe, CStrArray::new(Vec::leak(argv)).expect("a NULL"))
+}
+
 /// Spawns the reporting child as `setup` says and `change` asks, and returns what
 /// it reports.
 pub(crate) fn report<'a>(setup: Setup, change: impl FnOnce(&mut Request<'a>)) -> Report {
@@ -366,7 +381,15 @@ extern "C" fn report_if_asked() {
     // musl hands constructors no arguments, so ask the kernel.
     let Ok(arguments) = std::fs::read("/proc/self/cmdline") else { return };
     let mut arguments = arguments.split(|&byte| byte == 0).skip(1);
-    if arguments.next() == Some(REPORT.as_bytes()) {
+    let mode = arguments.next();
+    if mode == Some(QUICK.as_bytes()) {
+        let status =
+            arguments.next().and_then(|status| std::str::from_utf8(status).ok()?.parse().ok());
+        let alone = open_fds() == [0, 1, 2];
+        // SAFETY: Ends the process; nothing is buffered.
+        unsafe { libc::_exit(if alone { status.unwrap_or(254) } else { 255 }) };
+    }
+    if mode == Some(REPORT.as_bytes()) {
         let file = arguments.next().unwrap_or_default();
         // What comes first, as looking opens descriptors.
         let fds = open_fds();
