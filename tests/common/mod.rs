@@ -232,31 +232,37 @@ pub(crate) fn run(setup: Setup, request: &mut Request<'_>) -> i32 {
     process.wait().expect("our child").code().expect("no signal")
 }
 
+/// How many children a test with very many makes: `default`, or what
+/// `RAWSPAWN_TEST_CHILDREN` says, as an emulator takes its time.
+pub(crate) fn test_children(default: u32) -> u32 {
+    let asked = std::env::var("RAWSPAWN_TEST_CHILDREN").ok();
+    asked.and_then(|asked| asked.parse().ok()).unwrap_or(default)
+}
+
 /// What a spawn must leave as it was.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Remains {
     fds: Vec<(i32, Option<FdState>, i32)>,
     mask: u64,
+    pub(crate) ignored: u64,
     children: bool,
 }
 
 impl Remains {
     /// Looks at this process. Other threads must be quiet: see [`isolated`].
     pub(crate) fn look() -> Self {
-        let mask = {
-            let mut mask = 0u64;
-            // SAFETY: The kernel writes eight bytes.
-            unsafe {
-                libc::syscall(libc::SYS_rt_sigprocmask, 0, 0, &raw mut mask, size_of::<u64>())
-            };
-            mask
+        let status = std::fs::read_to_string("/proc/thread-self/status").expect("/proc");
+        let signals = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            u64::from_str_radix(line.expect("a line").trim(), 16).expect("hexadecimal")
         };
+        let (mask, ignored) = (signals("SigBlk:"), signals("SigIgn:"));
         let fds = open_fds().into_iter().map(|fd| {
             // SAFETY: F_GETFD touches no memory.
             let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
             (fd, fd_state(fd), flags)
         });
-        Self { fds: fds.collect(), mask, children: has_children() }
+        Self { fds: fds.collect(), mask, ignored, children: has_children() }
     }
 
     /// Fails if anything differs now.
