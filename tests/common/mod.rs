@@ -239,6 +239,15 @@ pub(crate) fn test_children(default: u32) -> u32 {
     asked.and_then(|asked| asked.parse().ok()).unwrap_or(default)
 }
 
+/// Counts down when it is dropped, by a panic too: what others go on for.
+pub(crate) struct Running<'a>(pub(crate) &'a AtomicU32);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What a spawn must leave as it was.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Remains {
