@@ -1,12 +1,11 @@
 //! Signals: no handler runs in a child, and masks and actions are what was asked for.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{Exec, Mode, Request, SigSet, Step};
 
 use crate::common::{
-    Remains, Room, Setup, each_setup, failure, isolated, quick, report, test_children,
+    Remains, Room, Running, Setup, each_setup, failure, isolated, quick, report, test_children,
 };
 
 /// Every signal that can have a handler, but the two that C libraries keep.
@@ -94,12 +93,12 @@ fn no_handler_runs_in_a_child_during_a_storm_of_signals() {
         let each = test_children(2000) / u32::try_from(setups.len()).expect("few") + 1;
         let (exe, argv) = quick(7);
         let before = Remains::look();
-        let stop = AtomicBool::new(false);
+        let running = AtomicU32::new(1);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let pid = i32::try_from(std::process::id()).expect("a pid");
                 let ignored_by_default = [libc::SIGURG, libc::SIGWINCH, libc::SIGCONT];
-                while !stop.load(Ordering::Relaxed) {
+                while running.load(Ordering::Relaxed) > 0 {
                     for signal in catchable().filter(|&signal| signal != libc::SIGCHLD) {
                         // SAFETY: Touches no memory.
                         unsafe { libc::kill(pid, signal) };
@@ -111,6 +110,7 @@ fn no_handler_runs_in_a_child_during_a_storm_of_signals() {
                     }
                 }
             });
+            let _running = Running(&running);
             start_timer();
             for setup in &setups {
                 for _ in 0..each {
@@ -122,7 +122,6 @@ fn no_handler_runs_in_a_child_during_a_storm_of_signals() {
                     assert_eq!(status.code(), Some(7), "{setup:?}: {status}");
                 }
             }
-            stop.store(true, Ordering::Relaxed);
         });
         set_action(libc::SIGALRM, handler as *const () as usize);
         before.assert_unchanged();
@@ -234,25 +233,21 @@ fn a_signal_cannot_be_both_ignored_and_default() {
 #[test]
 fn a_child_that_is_stopped_before_exec_goes_on_when_continued() {
     isolated(|| {
-        // Blocked until the mask is set, the last step before exec; then the
-        // child stops, and its parent with it.
         for setup in each_setup().into_iter().filter(|setup| setup.mode == Mode::Vfork) {
             stop_and_continue(setup);
         }
     });
 }
 
-/// Spawns a child that a `SIGSTOP` from a hook-free path cannot reach earlier, and
-/// has another thread continue whatever is stopped.
+/// Spawns while another thread stops and continues every child it finds.
 fn stop_and_continue(setup: Setup) {
     let (exe, argv) = quick(3);
     let mut request = Request::new(Exec::Path(exe), argv);
     setup.apply(&mut request);
-    let done = AtomicBool::new(false);
+    let running = AtomicU32::new(1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while !done.load(Ordering::Relaxed) && Instant::now() < deadline {
+            while running.load(Ordering::Relaxed) > 0 {
                 for child in children() {
                     // SAFETY: Touches no memory.
                     unsafe { libc::kill(child, libc::SIGSTOP) };
@@ -261,11 +256,11 @@ fn stop_and_continue(setup: Setup) {
                 }
             }
         });
+        let _running = Running(&running);
         for _ in 0..20 {
             let mut process = request.spawn(&mut Room::new()).expect("it is continued");
             assert_eq!(process.wait().expect("our child").code(), Some(3), "{setup:?}");
         }
-        done.store(true, Ordering::Relaxed);
     });
 }
 

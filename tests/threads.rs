@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{Exec, Request};
 
 use crate::common::{
-    Remains, Room, Setup, each_setup, has_children, isolated, quick, test_children,
+    Remains, Room, Running, Setup, each_setup, has_children, isolated, quick, test_children,
 };
 
 const SPAWNERS: u32 = 8;
@@ -15,11 +15,11 @@ const SPAWNERS: u32 = 8;
 /// Makes `count` children from eight threads, each of which looks for descriptors
 /// that are not its own, and exits with a status of its own.
 fn spawn_from_all(setup: Setup, count: u32) {
-    let (running, stop) = (AtomicU32::new(SPAWNERS), AtomicBool::new(false));
+    let running = AtomicU32::new(SPAWNERS);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
+                while running.load(Ordering::Relaxed) > 0 {
                     let files: Vec<_> =
                         (0..20).filter_map(|_| File::open("/dev/null").ok()).collect();
                     for file in &files {
@@ -31,8 +31,9 @@ fn spawn_from_all(setup: Setup, count: u32) {
             });
         }
         for thread in 0..SPAWNERS {
-            let (running, stop) = (&running, &stop);
+            let running = Running(&running);
             scope.spawn(move || {
+                let _running = running;
                 let status = u8::try_from(10 + thread).expect("few threads");
                 let (exe, argv) = quick(status);
                 let mut room = Box::new(Room::new());
@@ -43,9 +44,6 @@ fn spawn_from_all(setup: Setup, count: u32) {
                     let mut process = spawned.unwrap_or_else(|error| panic!("{setup:?}: {error}"));
                     let found = process.wait().expect("our child");
                     assert_eq!(found.code(), Some(status.into()), "{setup:?}: {found}");
-                }
-                if running.fetch_sub(1, Ordering::Relaxed) == 1 {
-                    stop.store(true, Ordering::Relaxed);
                 }
             });
         }
