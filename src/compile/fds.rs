@@ -217,7 +217,8 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
 fn next_kept(actions: &[FdAction<'_>], also: &[Option<RawFd>], first: u32) -> Option<u32> {
     let mut next = None;
     let mut look = |fd: RawFd| {
-        let fd = fd as u32;
+        // What is negative is refused, if later.
+        let Ok(fd) = u32::try_from(fd) else { return };
         if fd >= first && next.is_none_or(|next| fd < next) {
             next = Some(fd);
         }

@@ -6,6 +6,8 @@
 //! and the tests run wherever their executable does.
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
+pub(crate) mod seccomp;
+
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fmt::Write as _;
@@ -17,6 +19,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rawspawn::{
     Buffer, CStrArray, CStrPtr, Error, Exec, Feature, Kernel, Mode, Modes, Process, Request,
 };
+
+use seccomp::{Refuse, refusing};
 
 /// Room for the plan of an old kernel too.
 pub(crate) type Room = Buffer<160, 2048>;
@@ -211,10 +215,23 @@ pub(crate) fn finish(reporter: &Reporter, setup: Setup, request: &Request<'_>) -
 }
 
 /// Spawns and expects a failure, after which nothing may be left.
+#[track_caller]
 pub(crate) fn failure(setup: Setup, request: &mut Request<'_>) -> Error {
+    refused(setup, &[], request)
+}
+
+/// Spawns while the kernel refuses `calls`, and expects a failure, after which
+/// nothing may be left.
+#[track_caller]
+pub(crate) fn refused(setup: Setup, calls: &[Refuse], request: &mut Request<'_>) -> Error {
     setup.apply(request);
     let before = Remains::look();
-    let error = match request.spawn(&mut Room::new()) {
+    let spawned = if calls.is_empty() {
+        request.spawn(&mut Room::new())
+    } else {
+        refusing(calls, || request.spawn(&mut Room::new()))
+    };
+    let error = match spawned {
         Err(error) => error,
         Ok(mut process) => panic!("{setup:?}: spawned, {:?}", process.wait()),
     };
@@ -349,6 +366,22 @@ pub(crate) fn isolated<F: FnOnce()>(test: F) {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Runs `test` in a fork of this process, for what cannot be taken back.
+#[track_caller]
+pub(crate) fn forked(test: impl FnOnce()) {
+    // SAFETY: In an isolated test this is the only thread that matters.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+        // SAFETY: Ends the process; the harness must not go on here.
+        unsafe { libc::_exit(i32::from(result.is_err())) };
+    }
+    let mut status = 0;
+    // SAFETY: The kernel writes one status.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0, "the fork of the test failed");
 }
 
 /// A directory of the test's own, removed at the end.

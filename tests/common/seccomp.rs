@@ -1,0 +1,103 @@
+//! Seccomp filters: calls that the kernel is to refuse.
+//!
+//! A filter belongs to a thread and to what that spawns, so each is installed in a
+//! thread of its own, and the test goes on without.
+
+/// A call to refuse.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refuse {
+    pub(crate) call: i64,
+    pub(crate) errno: i32,
+    /// Only where the first argument has one of these bits; 0 for all calls.
+    pub(crate) bits: u32,
+}
+
+impl Refuse {
+    pub(crate) fn new(call: impl Into<i64>, errno: i32) -> Self {
+        Self { call: call.into(), errno, bits: 0 }
+    }
+
+    fn filter(self) -> Vec<libc::sock_filter> {
+        let action = libc::SECCOMP_RET_ERRNO | self.errno.unsigned_abs();
+        self.program(action)
+    }
+
+    /// "If it is this call, and its first argument has one of the bits, `action`."
+    fn program(self, action: u32) -> Vec<libc::sock_filter> {
+        const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+        const NUMBER: u32 = 0;
+        /// The low half of the first argument; all our machines are little-endian.
+        const ARGUMENT: u32 = 16;
+        let call = u32::try_from(self.call).expect("a call");
+        let bits = if self.bits == 0 { u32::MAX } else { self.bits };
+        let always = self.bits == 0;
+        vec![
+            statement(LOAD, NUMBER),
+            jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call, 0, 3),
+            statement(LOAD, ARGUMENT),
+            jump(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, bits, 0, u8::from(!always)),
+            statement(libc::BPF_RET | libc::BPF_K, action),
+        ]
+    }
+}
+
+fn statement(code: u32, k: u32) -> libc::sock_filter {
+    jump(code, k, 0, 0)
+}
+
+fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
+    libc::sock_filter { code: u16::try_from(code).expect("a code"), jt, jf, k }
+}
+
+/// Runs `test` in a thread in which the kernel refuses `calls`.
+pub(crate) fn refusing<T: Send>(calls: &[Refuse], test: impl FnOnce() -> T + Send) -> T {
+    let mut program: Vec<_> = calls.iter().flat_map(|call| call.filter()).collect();
+    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            install(&mut program, 0);
+            test()
+        });
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Runs `test` in a thread whose calls of `call` wait for an answer, and `answer`
+/// beside it, with the descriptor that the questions come from.
+pub(crate) fn supervised<T: Send>(
+    call: impl Into<i64>,
+    answer: impl FnOnce(i32) + Send,
+    test: impl FnOnce() -> T + Send,
+) -> T {
+    let mut program = Refuse::new(call, 0).program(libc::SECCOMP_RET_USER_NOTIF);
+    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            let listener = install(&mut program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
+            send.send(i32::try_from(listener).expect("a descriptor")).expect("a receiver");
+            test()
+        });
+        let listener = receive.recv().expect("a descriptor");
+        answer(listener);
+        let result = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        // SAFETY: Ours.
+        unsafe { libc::close(listener) };
+        result
+    })
+}
+
+fn install(program: &mut [libc::sock_filter], flags: libc::c_ulong) -> i64 {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).expect("a short program"),
+        filter: program.as_mut_ptr(),
+    };
+    // SAFETY: Touches no memory.
+    let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    assert_eq!(result, 0, "no_new_privs");
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    // SAFETY: The kernel reads the program, which is live.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) };
+    assert!(result >= 0, "seccomp: {}", std::io::Error::last_os_error());
+    result
+}
