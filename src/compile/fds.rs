@@ -217,7 +217,7 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
 fn next_kept(actions: &[FdAction<'_>], also: &[Option<RawFd>], first: u32) -> Option<u32> {
     let mut next = None;
     let mut look = |fd: RawFd| {
-        // What is negative is refused, if later.
+        // What is negative is refused elsewhere.
         let Ok(fd) = u32::try_from(fd) else { return };
         if fd >= first && next.is_none_or(|next| fd < next) {
             next = Some(fd);
