@@ -95,6 +95,15 @@ impl fmt::Debug for Errno {
     }
 }
 
+impl core::error::Error for Errno {}
+
+#[cfg(feature = "std")]
+impl From<Errno> for std::io::Error {
+    fn from(errno: Errno) -> Self {
+        Self::from_raw_os_error(errno.raw())
+    }
+}
+
 /// Line *n* belongs to error *n*: asm-generic's numbers, which every
 /// architecture of this crate uses. Empty for what processes and files do not meet.
 const TABLE: &str = "\

@@ -1,10 +1,64 @@
 //! A process spawner for Linux that executes raw system calls only.
+//!
+//! A [`Request`] says what is wanted. It is compiled in the parent to a [`Plan`],
+//! a flat list of system calls, which the child executes in a loop of some 60
+//! instructions: without a stack, without a C library, in the parent's memory
+//! where that is safe, and else in a copy. What the child is going to do can be
+//! printed before it does it:
+//!
+//! ```
+//! use rawspawn::{Buffer, CurrentDir, Exec, Request, argv};
+//!
+//! let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+//! request.cwd(CurrentDir::Path(c"/")).umask(0o077);
+//!
+//! println!("{}", request.plan(&mut Buffer::<16>::new())?);
+//!
+//! let mut child = request.spawn(&mut Buffer::<16>::new())?;
+//! assert!(child.wait()?.success());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! An error names the [`Step`] that failed, and whatever fails, the parent is as
+//! it was.
+//!
+//! ```
+//! use rawspawn::{Buffer, CurrentDir, Errno, Exec, Request, Step, argv};
+//!
+//! let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+//! request.cwd(CurrentDir::Path(c"/nonexistent"));
+//! let error = request.spawn(&mut Buffer::<16>::new()).unwrap_err();
+//! assert_eq!(error.step(), Step::CurrentDir);
+//! assert_eq!(error.errno(), Some(Errno::ENOENT));
+//! ```
+//!
+//! # Features
+//!
+//! - `std`, by default: `Command` and its kin, shaped like `std::process`.
+//! - `alloc`: `HeapBuffer`, storage in the size that a request needs.
+//! - none: `no_std`, nothing is allocated.
+//!
+//! # Threads and async
+//!
+//! A spawn holds no lock and keeps no global state but what the kernel offers.
+//! It suspends the calling thread until the child has executed its program, and
+//! no other. A `Request` can be shared by threads, each with storage of its own.
+//!
+//! # Systems
+//!
+//! Linux 4.7 and newer on x86-64, aarch64 and riscv64. What newer kernels add is
+//! in [`Feature`].
 #![no_std]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
+
+// The examples in README are tests.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod arch;
 mod array;
