@@ -51,8 +51,11 @@ unsafe extern "C" fn fail(_: *mut c_void) -> i32 {
 
 /// What can fail in the child, or on the way to it.
 fn cases() -> Vec<Case> {
-    // What the kernel refuses by itself.
-    let mut cases = vec![
+    [what_the_kernel_refuses(), what_a_filter_refuses()].into_iter().flatten().collect()
+}
+
+fn what_the_kernel_refuses() -> Vec<Case> {
+    vec![
         Case::new(Step::ProcessGroup, Errno::EPERM, |r| {
             r.process_group(i32::MAX);
         }),
@@ -112,11 +115,14 @@ fn cases() -> Vec<Case> {
         Case::new(Step::Exec, Errno::ENOENT, |r| {
             *r = Request::new(Exec::Path(c"/nonexistent/program"), argv![c"program"]);
         }),
-    ];
-    // What only a filter refuses, or somebody less privileged.
+    ]
+}
+
+/// What else somebody less privileged would meet.
+fn what_a_filter_refuses() -> Vec<Case> {
     let nothing = |_: &mut Request<'static>| {};
     let io = Errno::EIO;
-    cases.extend([
+    vec![
         Case {
             refuse: [libc::SYS_clone3, libc::SYS_clone]
                 .map(|call| Refuse::new(call, libc::EAGAIN))
@@ -165,8 +171,7 @@ fn cases() -> Vec<Case> {
             r.signal_mask(SigSet::EMPTY);
         }),
         Case::refusing(Step::Exec, libc::SYS_execve, io, nothing),
-    ]);
-    cases
+    ]
 }
 
 /// What is refused before any process exists.

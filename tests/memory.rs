@@ -10,6 +10,7 @@ use std::fs::File;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rawspawn::{
     CurrentDir, Exec, FdAction, Feature, Hook, Kernel, Mode, Request, Rlimit, Scheduler, Step,
@@ -145,7 +146,7 @@ fn spawn(case: &Case, setup: Setup, room: &mut Room) -> bool {
     (case.ask)(&mut request);
     setup.apply(&mut request);
     match (request.spawn(room), case.fails) {
-        (Ok(mut process), None) => process.wait().is_ok_and(|status| status.success()),
+        (Ok(mut process), None) => process.wait().is_ok_and(rawspawn::WaitStatus::success),
         (Err(error), Some(step)) => error.step() == step,
         _ => false,
     }
@@ -324,11 +325,10 @@ fn a_child_writes_nothing_but_its_frame() {
     });
 }
 
-static mut WRITTEN: u8 = 0;
+static WRITTEN: AtomicU8 = AtomicU8::new(0);
 
 unsafe extern "C" fn write(_: *mut c_void) -> i32 {
-    // SAFETY: The one thread that is not suspended.
-    unsafe { (&raw mut WRITTEN).write_volatile(1) };
+    WRITTEN.store(1, Ordering::Relaxed);
     0
 }
 
@@ -353,7 +353,7 @@ fn a_byte_that_a_hook_writes_is_found() {
             println!("skipped: memory, as nothing can be traced here");
             return;
         };
-        let written = (&raw const WRITTEN).addr() as u64;
+        let written = WRITTEN.as_ptr().addr() as u64;
         assert!(seen.iter().any(|seen| seen.differences.contains(&written)));
     });
 }
