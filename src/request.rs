@@ -337,7 +337,9 @@ impl<'a> Request<'a> {
     /// `ETXTBSY` is what a program that was just written gives while a child of
     /// another thread still holds the descriptor that wrote it. The child
     /// sleeps 1 ms before the first retry, and twice as long before each other.
-    /// At most 10; by default 0.
+    /// At most 10; by default 0. If it is this process that still writes the
+    /// file, in another thread, the child must not have its descriptor: that
+    /// takes [`OtherFds::Close`] and `close_range(2)`, Linux 5.9.
     ///
     /// # Errors
     ///

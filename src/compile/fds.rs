@@ -186,7 +186,10 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
         plan.call(tag, mark_others as *const (), others, stack);
         return;
     }
-    let (flags, also) = if kernel.has(Feature::CloseRangeCloexec) {
+    // A busy file may be so by a descriptor of the caller's, which the child has
+    // a copy of: closed, not marked, or no retry would help.
+    let may_mark = kernel.has(Feature::CloseRangeCloexec) && request.busy_retries == 0;
+    let (flags, also) = if may_mark {
         (CLOSE_RANGE_CLOEXEC, [None, None])
     } else {
         // What must last until exec is passed over, and marked.
