@@ -1,6 +1,6 @@
 //! The descriptors of the child: moved, opened, closed.
 
-use linux_raw_sys::general::{AT_FDCWD, F_DUPFD_CLOEXEC, F_SETFD, FD_CLOEXEC, O_CLOEXEC};
+use linux_raw_sys::general::{AT_FDCWD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, FD_CLOEXEC, O_CLOEXEC};
 
 use super::Input;
 use crate::errno::Errno;
@@ -51,12 +51,13 @@ pub(super) fn moves<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Resu
     }
     let Some(mut pending) = Pending::new(plan, actions.len()) else {
         // No room: count what the moves take at most, with a ring for every two.
-        for _ in 0..real_moves(actions).count().saturating_mul(3).div_ceil(2) {
+        for _ in 0..real_moves(actions).count().saturating_mul(5).div_ceil(2) {
             plan.push(Tag::new(Step::Move), sys!(DUP3));
         }
         return Ok(());
     };
     let todo = || real_moves(actions);
+    let mut checked = false;
     loop {
         let mut progress = false;
         for m in todo() {
@@ -70,6 +71,14 @@ pub(super) fn moves<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Resu
             continue;
         }
         let Some(first) = todo().find(|m| pending.has(*m)) else { return Ok(()) };
+        if !checked {
+            // A number that a ring reads and that is not open must not be the one
+            // that the kernel chooses.
+            for m in todo().filter(|m| pending.has(*m)) {
+                plan.push(m.tag(), sys!(FCNTL, m.parent_fd, F_GETFD));
+            }
+            checked = true;
+        }
         let least = 0;
         plan.push(first.tag(), sys!(FCNTL, first.child_fd, F_DUPFD_CLOEXEC, least)).save();
         let mut m = first;
@@ -250,3 +259,6 @@ pub(crate) fn names(request: &Request<'_>, fd: RawFd) -> bool {
             parent || action.child_fd() == fd
         })
 }
+
+#[cfg(test)]
+mod tests;

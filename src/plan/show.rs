@@ -51,7 +51,11 @@ use Kind::{
 /// The names of `kind`'s constants.
 fn names(kind: Kind) -> &'static [(u32, &'static str)] {
     match kind {
-        Fcntl => &[(uapi::F_SETFD, "F_SETFD"), (uapi::F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC")],
+        Fcntl => &[
+            (uapi::F_GETFD, "F_GETFD"),
+            (uapi::F_SETFD, "F_SETFD"),
+            (uapi::F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"),
+        ],
         Ioctl => &[(TIOCSCTTY, "TIOCSCTTY"), (TIOCSPGRP, "TIOCSPGRP")],
         Prctl => {
             &[(PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"), (PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS")]
