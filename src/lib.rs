@@ -62,6 +62,8 @@ mod readme {}
 
 mod arch;
 mod array;
+#[cfg(feature = "std")]
+mod command;
 mod compile;
 mod environ;
 mod errno;
@@ -80,6 +82,10 @@ mod text;
 mod uapi;
 
 pub use array::{CStrArray, CStrPtr, Iter};
+#[cfg(feature = "std")]
+pub use command::{
+    Child, ChildStderr, ChildStdin, ChildStdout, Command, SpawnError, Stdio, TimedOut,
+};
 #[cfg(not(feature = "std"))]
 pub use environ::set_inherited_environ;
 pub use errno::Errno;
@@ -96,4 +102,6 @@ pub use request::{
 };
 pub use signal::SigSet;
 pub use status::WaitStatus;
+#[cfg(feature = "std")]
+pub use std::process::{ExitStatus, Output};
 pub use sys::Rusage;

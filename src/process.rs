@@ -41,6 +41,12 @@ impl Process {
         self.pidfd.as_ref().map(Fd::raw)
     }
 
+    /// The pidfd, to borrow.
+    #[cfg(feature = "std")]
+    pub(crate) fn pidfd_ref(&self) -> Option<&Fd> {
+        self.pidfd.as_ref()
+    }
+
     /// Takes the pidfd out: it is the caller's to close.
     pub fn take_pidfd(&mut self) -> Option<RawFd> {
         self.pidfd.take().map(Fd::into_raw)

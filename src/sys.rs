@@ -247,6 +247,44 @@ pub(crate) fn poll_readable(fd: RawFd, timeout_ns: u64) -> Result<bool, Errno> {
     }
 }
 
+/// Waits until one of `fds` is readable or at its end, a signal comes, or `timeout`
+/// has passed: which of them are.
+#[cfg(feature = "std")]
+pub(crate) fn poll_two(
+    fds: [Option<RawFd>; 2],
+    timeout: Option<core::time::Duration>,
+) -> Result<[bool; 2], Errno> {
+    // The kernel passes over negative numbers.
+    let mut polls = fds.map(|fd| uapi::pollfd {
+        fd: fd.unwrap_or(-1),
+        events: uapi::POLLIN as i16,
+        revents: 0,
+    });
+    let mut time = timeout.map(|timeout| uapi::timespec {
+        tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    let time = time.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+    let start = polls.as_mut_ptr();
+    // SAFETY: Two `pollfd`s, and one `timespec` or NULL.
+    let raw = unsafe {
+        sc::syscall5(sc::nr::PPOLL, start as usize, polls.len(), time as usize, 0, SIGSET_SIZE)
+    };
+    match ret(raw) {
+        Ok(_) => Ok(polls.map(|poll| poll.revents != 0)),
+        Err(Errno::EINTR) => Ok([false; 2]),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// `SIGKILL`.
+#[cfg(feature = "std")]
+pub(crate) const SIGKILL: c_int = uapi::SIGKILL as c_int;
+
+/// `SIGPIPE`.
+#[cfg(feature = "std")]
+pub(crate) const SIGPIPE: c_int = uapi::SIGPIPE as c_int;
+
 /// Waits while `word` holds `value`. A *shared* futex wait: the kernel's
 /// `CLONE_CHILD_CLEARTID` wakes those only.
 pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
