@@ -7,6 +7,7 @@
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
 pub(crate) mod seccomp;
+pub(crate) mod child;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
