@@ -253,6 +253,9 @@ pub struct Request<'a> {
     pub(crate) pidfd: bool,
     pub(crate) modes: Modes,
     pub(crate) kernel: Option<Kernel>,
+    /// The child is in a PID namespace that its parent is not in, and sees 0
+    /// for its parent's pid.
+    pub(crate) parent_is_outside: bool,
 }
 
 impl<'a> Request<'a> {
@@ -294,6 +297,7 @@ impl<'a> Request<'a> {
             pidfd: false,
             modes: Modes::Any,
             kernel: None,
+            parent_is_outside: false,
         }
     }
 
@@ -526,12 +530,15 @@ impl<'a> Request<'a> {
     /// Sends `signal` to the child when the *thread* that spawned it ends.
     ///
     /// Set after credentials change, as that clears it. A parent that is gone by
-    /// then ends the child.
+    /// then ends the child, unless the child is in a PID namespace that the
+    /// parent is not in: there it cannot tell.
     ///
     /// # Errors
     ///
     /// - [`Step::ParentDeathSignal`](crate::Step::ParentDeathSignal) with
-    ///   `EINVAL`: not a signal; with `EPROTO`: the parent had died.
+    ///   `EINVAL`: not a signal; with `EPROTO`: the parent is outside of the
+    ///   child's PID namespace, and a file was made that must not have existed
+    ///   (`O_EXCL`), so that the spawn cannot be repeated without the check.
     ///
     /// # See
     ///

@@ -87,6 +87,15 @@ impl Request<'_> {
                 let now = Kernel::probe()?;
                 if now == kernel { result } else { self.spawn_on(now, storage) }
             }
+            // The child found another parent, but we are alive: it is in a PID
+            // namespace without us, where a parent's pid is 0.
+            Err(error)
+                if error.step() == Step::ParentDeathSignal
+                    && error.errno() == Some(Errno::EPROTO)
+                    && self.opens_again() =>
+            {
+                Request { parent_is_outside: true, ..*self }.spawn_on(kernel, storage)
+            }
             _ => result,
         }
     }
@@ -97,17 +106,20 @@ impl Request<'_> {
         let Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) = error.errno() else {
             return false;
         };
-        let exclusive = uapi::O_EXCL as i32;
         match error.step() {
             Step::Clone => true,
-            Step::CloseOthers => {
-                self.hook.is_none()
-                    && !self.fds.iter().any(|action| {
-                        matches!(action, FdAction::Open { flags, .. } if flags & exclusive != 0)
-                    })
-            }
+            Step::CloseOthers => self.hook.is_none() && self.opens_again(),
             _ => false,
         }
+    }
+
+    /// Whether a second child can open what a first one has opened.
+    fn opens_again(&self) -> bool {
+        let exclusive = uapi::O_EXCL as i32;
+        !self
+            .fds
+            .iter()
+            .any(|action| matches!(action, FdAction::Open { flags, .. } if flags & exclusive != 0))
     }
 
     fn spawn_on(&self, kernel: Kernel, storage: Storage<'_>) -> Result<Process, Error> {
@@ -155,7 +167,10 @@ fn caller<'a>(
             SigSet::EMPTY
         },
         ignored,
-        pid: if request.pdeathsig.is_some() { sys::getpid() } else { 0 },
+        pid: match request.pdeathsig {
+            Some(_) if !request.parent_is_outside => sys::getpid(),
+            _ => 0,
+        },
         pgrp: if request.foreground.is_some() { sys::getpgrp() } else { 0 },
         tid,
         pipe,

@@ -8,6 +8,7 @@
 
 pub(crate) mod seccomp;
 pub(crate) mod child;
+pub(crate) mod fork;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
