@@ -88,7 +88,7 @@ fn groups_are_dropped_kept_or_set_as_asked() {
         let before = own_credentials();
         for setup in forks() {
             for (number, (change, groups)) in table.iter().enumerate() {
-                let seen = report(setup, |request| change(request));
+                let seen = report(setup, *change);
                 assert_eq!(seen.get("Groups"), *groups, "{setup:?}, row {number}");
             }
             assert_eq!(own_credentials(), before, "{setup:?}: the parent");

@@ -18,10 +18,10 @@ fn limits_of(seen: &Report) -> Vec<(String, String)> {
 fn each_option_changes_the_child_in_that_and_the_parent_in_nothing() {
     isolated(|| {
         static LIMITS: [Rlimit; 3] = [
-            Rlimit::new(libc::RLIMIT_CORE as u32, 0, 0),
-            Rlimit::new(libc::RLIMIT_NOFILE as u32, 64, 128),
+            Rlimit::new(libc::RLIMIT_CORE as _, 0, 0),
+            Rlimit::new(libc::RLIMIT_NOFILE as _, 64, 128),
             // The same again: the last one counts.
-            Rlimit::new(libc::RLIMIT_NOFILE as u32, 32, 128),
+            Rlimit::new(libc::RLIMIT_NOFILE as _, 32, 128),
         ];
         static ONE_CPU: [usize; 2] = [1, 0];
         let (core, files) = (libc::RLIMIT_CORE, libc::RLIMIT_NOFILE);
@@ -57,7 +57,7 @@ fn each_option_changes_the_child_in_that_and_the_parent_in_nothing() {
                     let place = expected.iter_mut().find(|(known, _)| known == name);
                     (*value).clone_into(&mut place.expect("listed").1);
                 }
-                let seen = report(setup, |request| change(request));
+                let seen = report(setup, *change);
                 assert_eq!(limits_of(&seen), expected, "{setup:?}, option {number}");
                 // A child inherits what its parent has.
                 let after = limits_of(&report(setup, |_| {}));
@@ -101,8 +101,8 @@ fn what_is_out_of_range_is_refused_at_its_step() {
     isolated(|| {
         static NO_CPU: [usize; 1] = [0];
         static SECOND: [Rlimit; 2] = [
-            Rlimit::new(libc::RLIMIT_CORE as u32, 0, 0),
-            Rlimit::new(libc::RLIMIT_NOFILE as u32, 2, 1),
+            Rlimit::new(libc::RLIMIT_CORE as _, 0, 0),
+            Rlimit::new(libc::RLIMIT_NOFILE as _, 2, 1),
         ];
         static UNKNOWN: [Rlimit; 1] = [Rlimit::new(99, 0, 0)];
         let refused: &[(Change, Step, usize)] = &[
