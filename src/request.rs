@@ -253,9 +253,6 @@ pub struct Request<'a> {
     pub(crate) pidfd: bool,
     pub(crate) modes: Modes,
     pub(crate) kernel: Option<Kernel>,
-    /// The child is in a PID namespace that its parent is not in, and sees 0
-    /// for its parent's pid.
-    pub(crate) parent_is_outside: bool,
 }
 
 impl<'a> Request<'a> {
@@ -297,7 +294,6 @@ impl<'a> Request<'a> {
             pidfd: false,
             modes: Modes::Any,
             kernel: None,
-            parent_is_outside: false,
         }
     }
 

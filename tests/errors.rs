@@ -91,8 +91,7 @@ fn what_the_kernel_refuses() -> Vec<Case> {
         })
         .at(1),
         Case::new(Step::Rlimit, Errno::EINVAL, |r| {
-            const LIMITS: &[Rlimit] =
-                &[Rlimit::new(libc::RLIMIT_CORE as u32, 0, 0), Rlimit::new(99, 1, 1)];
+            const LIMITS: &[Rlimit] = &[Rlimit::new(4, 0, 0), Rlimit::new(99, 1, 1)];
             r.rlimits(LIMITS);
         })
         .at(1),

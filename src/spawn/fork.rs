@@ -7,12 +7,12 @@
 
 use core::ffi::c_void;
 
-use super::{Frame, caller, conclude, make};
+use super::{Attempt, Frame, caller, conclude, make};
 use crate::compile::{self, Input};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::Fd;
-use crate::kernel::{Feature, Kernel};
+use crate::kernel::Feature;
 use crate::mode::{Mode, Reason};
 use crate::plan::{Step, Storage};
 use crate::process::Process;
@@ -21,10 +21,11 @@ use crate::sys;
 
 pub(super) fn spawn(
     request: &Request<'_>,
-    kernel: Kernel,
+    attempt: Attempt,
     reason: Reason,
     storage: Storage<'_>,
 ) -> Result<Process, Error> {
+    let kernel = attempt.kernel;
     let failed = |errno| Error::new(Step::Report, 0, errno);
     let page = SharedFrame::new().map_err(failed)?;
     let frame = page.frame();
@@ -34,7 +35,7 @@ pub(super) fn spawn(
         Some(unnamed_pipe(request).map_err(failed)?)
     };
     let end = pipe.as_ref().map(|(_, writer)| writer.raw());
-    let caller = caller(request, kernel, frame.tid.as_ptr().cast_const().cast(), end);
+    let caller = caller(request, attempt, frame.tid.as_ptr().cast_const().cast(), end);
     let input = Input { request, kernel, mode: Mode::Fork, caller };
     let plan = compile::compile(input, reason, storage)?;
     // SAFETY: The child has its own copy of all but the frame, which stays until

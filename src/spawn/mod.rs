@@ -61,7 +61,7 @@ impl Request<'_> {
     pub fn plan<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Plan<'s>, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         let (mode, reason) = mode::choose(self, kernel)?;
-        let caller = caller(self, kernel, ptr::null(), None);
+        let caller = caller(self, Attempt::on(kernel), ptr::null(), None);
         compile::compile(Input { request: self, kernel, mode, caller }, reason, storage.into())
     }
 
@@ -73,19 +73,19 @@ impl Request<'_> {
     pub fn needed(&self) -> Result<Needed, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         let (mode, _) = mode::choose(self, kernel)?;
-        let caller = caller(self, kernel, ptr::null(), None);
+        let caller = caller(self, Attempt::on(kernel), ptr::null(), None);
         compile::needed(Input { request: self, kernel, mode, caller })
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        let result = self.spawn_on(kernel, storage.reborrow());
+        let result = self.spawn_on(Attempt::on(kernel), storage.reborrow());
         match result {
             // A filter was installed or a namespace entered since the kernel was
             // probed: see what is left.
             Err(error) if self.kernel.is_none() && self.may_be_repeated(error) => {
                 let now = Kernel::probe()?;
-                if now == kernel { result } else { self.spawn_on(now, storage) }
+                if now == kernel { result } else { self.spawn_on(Attempt::on(now), storage) }
             }
             // The child found another parent, but we are alive: it is in a PID
             // namespace without us, where a parent's pid is 0.
@@ -94,7 +94,7 @@ impl Request<'_> {
                     && error.errno() == Some(Errno::EPROTO)
                     && self.opens_again() =>
             {
-                Request { parent_is_outside: true, ..*self }.spawn_on(kernel, storage)
+                self.spawn_on(Attempt { kernel, parent_is_outside: true }, storage)
             }
             _ => result,
         }
@@ -122,12 +122,27 @@ impl Request<'_> {
             .any(|action| matches!(action, FdAction::Open { flags, .. } if flags & exclusive != 0))
     }
 
-    fn spawn_on(&self, kernel: Kernel, storage: Storage<'_>) -> Result<Process, Error> {
-        let (mode, reason) = mode::choose(self, kernel)?;
+    fn spawn_on(&self, attempt: Attempt, storage: Storage<'_>) -> Result<Process, Error> {
+        let (mode, reason) = mode::choose(self, attempt.kernel)?;
         match mode {
-            Mode::Vfork => vfork::spawn(self, kernel, reason, storage),
-            Mode::Fork => fork::spawn(self, kernel, reason, storage),
+            Mode::Vfork => vfork::spawn(self, attempt, reason, storage),
+            Mode::Fork => fork::spawn(self, attempt, reason, storage),
         }
+    }
+}
+
+/// What one try assumes; another may know better.
+#[derive(Clone, Copy)]
+struct Attempt {
+    kernel: Kernel,
+    /// The child is in a PID namespace that its parent is not in, and sees 0 for
+    /// its parent's pid.
+    parent_is_outside: bool,
+}
+
+impl Attempt {
+    const fn on(kernel: Kernel) -> Self {
+        Self { kernel, parent_is_outside: false }
     }
 }
 
@@ -146,7 +161,7 @@ impl Frame {
 /// Reads what the plan needs to know of its parent, and no more.
 fn caller<'a>(
     request: &Request<'a>,
-    kernel: Kernel,
+    Attempt { kernel, parent_is_outside }: Attempt,
     tid: *const (),
     pipe: Option<c_int>,
 ) -> Caller<'a> {
@@ -168,7 +183,7 @@ fn caller<'a>(
         },
         ignored,
         pid: match request.pdeathsig {
-            Some(_) if !request.parent_is_outside => sys::getpid(),
+            Some(_) if !parent_is_outside => sys::getpid(),
             _ => 0,
         },
         pgrp: if request.foreground.is_some() { sys::getpgrp() } else { 0 },

@@ -1,9 +1,8 @@
 //! The child borrows the parent's memory, and the calling thread waits.
 
-use super::{Frame, caller, conclude, make, wait_until_gone};
+use super::{Attempt, Frame, caller, conclude, make, wait_until_gone};
 use crate::compile::{self, Input};
 use crate::error::Error;
-use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
 use crate::plan::Storage;
 use crate::process::Process;
@@ -11,12 +10,13 @@ use crate::request::Request;
 
 pub(super) fn spawn(
     request: &Request<'_>,
-    kernel: Kernel,
+    attempt: Attempt,
     reason: Reason,
     storage: Storage<'_>,
 ) -> Result<Process, Error> {
+    let kernel = attempt.kernel;
     let frame = Frame::new();
-    let caller = caller(request, kernel, frame.tid.as_ptr().cast_const().cast(), None);
+    let caller = caller(request, attempt, frame.tid.as_ptr().cast_const().cast(), None);
     let input = Input { request, kernel, mode: Mode::Vfork, caller };
     let plan = compile::compile(input, reason, storage)?;
     // SAFETY: Frame, plan and request stay on this thread's stack and in borrows

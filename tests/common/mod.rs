@@ -6,9 +6,9 @@
 //! and the tests run wherever their executable does.
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
-pub(crate) mod seccomp;
 pub(crate) mod child;
 pub(crate) mod fork;
+pub(crate) mod seccomp;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -78,7 +78,6 @@ impl Setup {
 #[derive(Debug)]
 pub(crate) struct Report {
     lines: BTreeMap<String, String>,
-    pub(crate) mode: Mode,
 }
 
 /// A descriptor of a process: what it refers to, and its flags.
@@ -166,11 +165,11 @@ impl Reporter {
     }
 
     /// Reads what the child has reported.
-    pub(crate) fn read(&self, mode: Mode) -> Report {
+    pub(crate) fn read(&self) -> Report {
         let text = std::fs::read_to_string(&self.file).expect("the report");
         let lines = text.lines().filter_map(|line| line.split_once('\t'));
         let lines = lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Report { lines, mode }
+        Report { lines }
     }
 }
 
@@ -213,7 +212,7 @@ pub(crate) fn finish(reporter: &Reporter, setup: Setup, request: &Request<'_>) -
     assert_eq!(process.mode(), setup.mode, "another mechanism ran than was asked for");
     let status = process.wait().expect("our child");
     assert!(status.success(), "{setup:?}: the reporting child: {status}");
-    reporter.read(process.mode())
+    reporter.read()
 }
 
 /// Spawns and expects a failure, after which nothing may be left.
