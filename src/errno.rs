@@ -139,7 +139,7 @@ ESPIPE Illegal seek\n\
 EROFS Read-only file system\n\
 EMLINK Too many links\n\
 EPIPE Broken pipe\n\
-EDOM Numerical argument out of domain\n\
+\n\
 ERANGE Numerical result out of range\n\
 EDEADLK Resource deadlock avoided\n\
 ENAMETOOLONG File name too long\n\
@@ -181,7 +181,7 @@ EPROTO Protocol error\n\
 \n\
 \n\
 EBADMSG Bad message\n\
-EOVERFLOW Value too large for defined data type\n\
+\n\
 \n\
 \n\
 \n\
@@ -233,8 +233,8 @@ EDQUOT Disk quota exceeded\n\
 \n\
 ECANCELED Operation canceled\n\
 ENOKEY Required key not available\n\
-EKEYEXPIRED Key has expired\n\
-EKEYREVOKED Key has been revoked\n\
+\n\
+\n\
 EKEYREJECTED Key was rejected by service";
 
 #[cfg(test)]

@@ -194,8 +194,8 @@ fn int(f: &mut fmt::Formatter<'_>, value: isize) -> fmt::Result {
 fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
     if op.flags & flags::CALL != 0 {
         return f.write_str(match op.tag.step {
-            Step::CloseOthers => "mark the others close-on-exec, by /proc/self/fd",
-            _ => "call the hook",
+            Step::CloseOthers => "mark_others()",
+            _ => "hook()",
         });
     }
     let known = SIGNATURES.iter().find(|known| u32::from(known.nr) == op.nr);
