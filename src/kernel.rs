@@ -33,8 +33,11 @@ pub enum Feature {
     /// A child may send no signal at its end until it executes a program.
     /// Missing under emulators. Without it: `SIGCHLD` from a spawn that failed.
     NoExitSignal = 64,
-    /// `CLONE_PIDFD`, Linux 5.2, and `pidfd_open`, 5.3.
+    /// `pidfd_open(2)`, Linux 5.3.
     Pidfd = 128,
+    /// `CLONE_PIDFD`, Linux 5.2. Missing under emulators. Without it: a pidfd is
+    /// opened after the child was made.
+    ClonePidfd = 256,
 }
 
 /// What the running kernel offers.
@@ -43,7 +46,7 @@ pub struct Kernel(u32);
 
 impl Feature {
     /// Every feature.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Clone3,
         Self::ClearSighand,
         Self::CloseRange,
@@ -52,6 +55,7 @@ impl Feature {
         Self::Suspends,
         Self::NoExitSignal,
         Self::Pidfd,
+        Self::ClonePidfd,
     ];
 }
 
@@ -63,7 +67,7 @@ const PROBED: u32 = 1 << 31;
 
 impl Kernel {
     /// A kernel that offers everything.
-    pub const NEWEST: Self = Self(u8::MAX as u32);
+    pub const NEWEST: Self = Self(511);
 
     /// What the running kernel offers, found out by the first call in this
     /// process: some harmless calls and a child that exits at once.
@@ -115,6 +119,7 @@ impl Kernel {
             Feature::CloseRange => Feature::CloseRangeCloexec as u32,
             // Who does not suspend the parent must not share its memory.
             Feature::Suspends => Feature::SharedMemory as u32,
+            Feature::Pidfd => Feature::ClonePidfd as u32,
             _ => 0,
         };
         Self(self.0 & !(feature as u32 | hangs_on_it))

@@ -151,38 +151,38 @@ plan|compile the plan\n\
 arguments|check the arguments\n\
 environment|inherit the environment\n\
 mode|choose a mode\n\
-report|prepare the child's report\n\
+report|prepare the report\n\
 clone|clone the child\n\
 shield|keep signals from the child\n\
 session|start a session\n\
 process group|set the process group\n\
 ctty|set the controlling terminal\n\
-foreground|set the foreground process group\n\
+foreground|take the foreground\n\
 scheduler|set the scheduling policy\n\
 nice|set the nice value\n\
 affinity|set the CPU affinity\n\
 ioprio|set the I/O priority\n\
-oom|set the OOM score adjustment\n\
+oom|set oom_score_adj\n\
 umask|set the umask\n\
 move|move a descriptor\n\
 open|open a file\n\
 close|close a descriptor\n\
 rlimit|set a resource limit\n\
-root|change the root directory\n\
+root|change the root\n\
 cwd|chdir to the working directory\n\
-groups|set the supplementary groups\n\
+groups|set the groups\n\
 gid|set the group ids\n\
 uid|set the user ids\n\
 pdeathsig|set the parent death signal\n\
 no_new_privs|set no_new_privs\n\
 hook|run the hook\n\
 signal|set a signal's action\n\
-close others|close the other descriptors\n\
+close others|close the others\n\
 signal mask|set the signal mask\n\
 exec|execute the program\n\
 exit|exit\n\
 child|start the program\n\
-pidfd|open the child's pidfd";
+pidfd|open the pidfd";
 
 #[cfg(test)]
 mod tests {

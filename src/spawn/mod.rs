@@ -213,7 +213,8 @@ unsafe fn make(plan: &Plan<'_>, kernel: Kernel, frame: &Frame) -> Result<Made, E
         None
     };
     let mut pidfd = -1;
-    let place = if plan.parent.pidfd { Some(&mut pidfd) } else { None };
+    let at_once = plan.parent.pidfd && kernel.has(Feature::ClonePidfd);
+    let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
     // SAFETY: The caller's promises are those that `clone` asks for.
     let result = unsafe { clone(kernel, plan.mode, place, start) };
@@ -299,6 +300,17 @@ fn conclude(plan: &Plan<'_>, kernel: Kernel, frame: &Frame, made: Made) -> Resul
             }));
         }
     }
+    let pidfd = match pidfd {
+        None if plan.parent.pidfd => match sys::pidfd_open(pid) {
+            Ok(pidfd) => Some(pidfd),
+            Err(errno) => {
+                let _ = sys::kill(pid, uapi::SIGKILL as c_int);
+                let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED, None);
+                return Err(Error::new(Step::Pidfd, 0, errno));
+            }
+        },
+        pidfd => pidfd,
+    };
     Ok(Process::new(pid, pidfd, plan.mode, plan.reason))
 }
 
@@ -327,21 +339,27 @@ fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
                 kernel = kernel.without(feature);
             }
         }
-        match probe_child(kernel) {
+        match probe_child(kernel, None) {
             Err(errno @ (Errno::EINVAL | Errno::EPERM | Errno::ENOSYS)) => last = errno,
+            Ok(kernel) if kernel.has(Feature::ClonePidfd) => {
+                let mut pidfd = -1;
+                let refused = probe_child(kernel, Some(&mut pidfd)) == Err(Errno::EINVAL);
+                sys::close(pidfd);
+                return Ok(if refused { kernel.without(Feature::ClonePidfd) } else { kernel });
+            }
             result => return result,
         }
     }
     Err(last)
 }
 
-fn probe_child(mut kernel: Kernel) -> Result<Kernel, Errno> {
+fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, Errno> {
     let frame = Frame::new();
     let mode = if kernel.shares_memory() { Mode::Vfork } else { Mode::Fork };
     let start = Start { ops: EPILOGUE.as_ptr(), frame: &raw const frame };
     // SAFETY: The frame outlives the child, which is waited for below; the
     // epilogue points to nothing.
-    let pid = unsafe { clone(kernel, mode, None, start) }?;
+    let pid = unsafe { clone(kernel, mode, pidfd, start) }?;
     let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
     // CLEARTID wrote a 0 where we see it, or it wrote elsewhere.
     if mode == Mode::Vfork && frame.tid.load(Ordering::Acquire) != 0 {
