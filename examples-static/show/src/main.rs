@@ -28,7 +28,7 @@ fn echo_to_cat() -> i32 {
     let to_pipe = [FdAction::Map { parent_fd: writer.raw(), child_fd: 1 }];
     let from_pipe = [FdAction::Map { parent_fd: reader.raw(), child_fd: 0 }];
 
-    let words = argv![c"echo", c"hello", c"from", c"a", c"child", c"without", c"libc"];
+    let words = argv![c"echo", c"hello from a child without libc"];
     let mut request = Request::new(Exec::Path(c"/bin/echo"), words);
     request.fds(&to_pipe);
     let echo = spawn(c"echo", &request);
