@@ -1,12 +1,14 @@
 # Sourced by the scripts here and by ./demo and ./test.
 
-# need COMMAND PACKAGE: sees to it that COMMAND is there, by Debian's PACKAGE if
-# we may install one; else says what is missing, and fails.
+# need COMMAND PACKAGE: sees to it that COMMAND, or a file of that name, is there, by
+# Debian's PACKAGE if we may install one; else says what is missing, and fails.
 need() {
+    [ -e "$1" ] && return
     command -v "$1" > /dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null; then
         apt-get update -qq && apt-get install -qq --no-install-recommends "$2" > /dev/null
     fi >&2
+    [ -e "$1" ] && return
     command -v "$1" > /dev/null && return
     echo "missing: $1 (Debian: $2)" >&2
     return 1
@@ -30,4 +32,34 @@ need_rust() {
 skip() {
     echo "skipped: $1, $2"
     [ -z "${CI:-}" ]
+}
+
+# mirror: where this machine gets Debian's packages from.
+mirror() {
+    # shellcheck disable=SC2016 # apt-get's own variable
+    apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1
+}
+
+# package FILE ARCHITECTURE SUITE NAME: downloads the newest package whose name matches the
+# pattern NAME, checked by the archive's index, and extracts the members that match FILE to
+# standard output as a tar archive. Kept under target/packages.
+package() {
+    local file=$1 architecture=$2 suite=$3 name=$4 store=target/packages index path sum deb
+    mkdir -p "$store"
+    index=$store/$suite-$architecture.index
+    if [ ! -s "$index" ]; then
+        curl -fsS --retry 3 "$(mirror)/dists/$suite/main/binary-$architecture/Packages.xz" |
+            xz -d > "$index.new"
+        mv "$index.new" "$index"
+    fi
+    read -r path sum < <(awk -v name="$name" '
+        $1 == "Package:" { found = $2 ~ "^" name "$" }
+        found && $1 == "Filename:" { path = $2 }
+        found && $1 == "SHA256:" { sum = $2 }
+        $0 == "" && found { print path, sum; found = 0 }' "$index" | sort -V | tail -n 1)
+    [ -n "$path" ] || { echo "no package $name for $architecture in $suite" >&2; return 1; }
+    deb=$store/${path##*/}
+    [ -s "$deb" ] || curl -fsS --retry 3 -o "$deb" "$(mirror)/$path"
+    echo "$sum  $deb" | sha256sum --check --quiet >&2
+    dpkg-deb --fsys-tarfile "$deb" | tar --wildcards --to-stdout -xf - "$file"
 }
