@@ -45,7 +45,8 @@ fn spawn_both() -> (Mode, Reason) {
     let (exe, argv) = quick(6);
     let spawned = Request::new(Exec::Path(exe), argv).spawn(&mut Room::new());
     let mut process = spawned.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(process.wait().expect("our child").code(), Some(6));
+    let status = process.wait().expect("our child");
+    assert_eq!(status.code(), Some(6), "{status}, {:?}", process.mode());
     let missing = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
     let error = missing.spawn(&mut Room::new()).expect_err("nonexistent");
     assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)));
