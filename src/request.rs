@@ -186,7 +186,9 @@ impl<'a> Hook<'a> {
     ///
     /// `function`, called with `data`, must be sound in a child of a fork: the
     /// caller's other threads do not exist there, and a lock that one of them
-    /// held stays locked. It must be safe to call from several threads if the
+    /// held stays locked. The C library has not been told of the fork: it may take
+    /// the caller's pid or thread id for the child's, as musl's `raise` and `abort`
+    /// do, which then hit the caller. It must be safe to call from several threads if the
     /// request is spawned from several.
     #[allow(unsafe_code)]
     pub const unsafe fn new(function: HookFn, data: *mut c_void) -> Self {
@@ -301,8 +303,8 @@ impl<'a> Request<'a> {
     ///
     /// Left unset, the child inherits the caller's: with feature `std` what C's
     /// `environ` holds at the spawn, without it what was given to
-    /// [`set_inherited_environ`](crate::set_inherited_environ). Another thread
-    /// that changes the environment meanwhile may garble what the child gets.
+    /// `set_inherited_environ`. Another thread that changes the environment
+    /// meanwhile may garble what the child gets.
     ///
     /// # Errors
     ///

@@ -370,11 +370,6 @@ fn a_descriptor_table_that_is_full_is_an_error_of_the_step_that_meets_it() {
     });
 }
 
-unsafe extern "C" fn kill_self(_: *mut c_void) -> i32 {
-    // SAFETY: Ends the process.
-    unsafe { libc::raise(libc::SIGKILL) }
-}
-
 unsafe extern "C" fn exit_with_9(_: *mut c_void) -> i32 {
     // SAFETY: Ends the process.
     unsafe { libc::_exit(9) }
@@ -391,7 +386,7 @@ fn a_child_that_dies_before_exec_is_an_error_of_its_own() {
             }
             for (function, cause, text) in [
                 (
-                    kill_self as rawspawn::HookFn,
+                    kill_raw as rawspawn::HookFn,
                     Cause::Killed(9),
                     "start the program: killed by signal 9 before exec",
                 ),

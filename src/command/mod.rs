@@ -14,13 +14,14 @@ use std::path::Path;
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 use std::vec::Vec;
-use std::{error, fmt, io};
+use std::{error, fmt, io, panic};
 
 pub use child::{Child, TimedOut};
 use env::EnvChanges;
 pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 
 use crate::array::{CStrArray, CStrPtr};
+use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
 use crate::plan::HeapBuffer;
@@ -223,7 +224,8 @@ impl Command {
     }
 
     /// Runs `hook` in the child, made by fork, just before exec. Several run in the
-    /// order of these calls; the error of one ends the spawn, and is its error.
+    /// order of these calls; the error of one ends the spawn, and is its error, and
+    /// a panic is `ECANCELED`.
     ///
     /// # Safety
     ///
@@ -488,11 +490,15 @@ unsafe extern "C" fn run_hooks(hooks: *mut core::ffi::c_void) -> i32 {
     // SAFETY: `start` points to its own, which nobody else has in this child.
     let hooks: &mut Hooks = unsafe { &mut *hooks.cast() };
     for hook in hooks {
-        if let Err(error) = hook() {
+        // A panic must not unwind into the loop, nor run handlers of the parent's.
+        let result = panic::catch_unwind(panic::AssertUnwindSafe(hook));
+        let Ok(result) = result else { return ECANCELED };
+        if let Err(error) = result {
             return error.raw_os_error().filter(|&errno| errno > 0).unwrap_or(EINVAL);
         }
     }
     0
 }
 
-const EINVAL: i32 = crate::errno::Errno::EINVAL.raw();
+const EINVAL: i32 = Errno::EINVAL.raw();
+const ECANCELED: i32 = Errno::ECANCELED.raw();

@@ -489,7 +489,7 @@ fn describe(fds: &[i32]) -> String {
         put("pgrp", &libc::getpgrp());
         put("sid", &libc::getsid(0));
         put("foreground", &libc::tcgetpgrp(0));
-        put("scheduler", &libc::sched_getscheduler(0));
+        put("scheduler", &libc::syscall(libc::SYS_sched_getscheduler, 0)); // musl has none
         put("nice", &libc::getpriority(libc::PRIO_PROCESS, 0));
         put("ioprio", &libc::syscall(libc::SYS_ioprio_get, 1, 0));
         libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal);
