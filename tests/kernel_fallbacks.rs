@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use rawspawn::{Errno, Exec, Feature, Kernel, Mode, Modes, Reason, Request, Step, argv};
 
 use crate::common::seccomp::{Refuse, refusing};
-use crate::common::{Remains, Room, isolated, quick};
+use crate::common::{Remains, Room, alone, isolated, quick};
 
 /// What a filter refuses, and what the kernel then lacks.
 fn filters() -> Vec<(&'static str, Vec<Refuse>, Vec<Feature>)> {
@@ -181,7 +181,8 @@ fn vfork_spawns_where_fork_has_no_memory_for_a_copy() {
         }
     }
 
-    isolated(|| {
+    // A fork that is refused has taken the memory for a moment, from everyone.
+    alone(|| {
         let setting = |file| std::fs::read_to_string(file).expect("/proc");
         let restore = Restore([POLICY, RATIO, KIBIBYTES].map(|file| (file, setting(file))));
         let writable = std::fs::OpenOptions::new().write(true).open(POLICY);

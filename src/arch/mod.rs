@@ -5,7 +5,7 @@
 //! | `clone3` | `clone3(2)` whose child enters the loop of `asm/` |
 //! | `clone` | the same by `clone(2)`, for kernels below 5.3 and filters that refuse `clone3` |
 //!
-//! To port: write `asm/<arch>.S` and `src/arch/<arch>.rs`, run `tests/arch.rs`.
+//! To port: write `asm/<arch>.S` and `src/arch/<arch>.rs`, run the tests of `tests.rs`.
 #![allow(unsafe_code)]
 
 use core::ffi::c_int;
@@ -55,3 +55,6 @@ unsafe extern "C" {
     /// and never returns.
     fn rawspawn_child();
 }
+
+#[cfg(test)]
+mod tests;

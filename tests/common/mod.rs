@@ -343,6 +343,18 @@ pub(crate) fn file_at(fd: i32) -> OwnedFd {
 /// executable with that test only. For what would disturb tests of other threads.
 #[track_caller]
 pub(crate) fn isolated<F: FnOnce()>(test: F) {
+    isolated_with(test, libc::LOCK_SH);
+}
+
+/// Runs `test` as [`isolated`] does, while no other such test runs: for what changes
+/// the whole system.
+#[track_caller]
+pub(crate) fn alone<F: FnOnce()>(test: F) {
+    isolated_with(test, libc::LOCK_EX);
+}
+
+#[track_caller]
+fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
     const ALONE: &str = "RAWSPAWN_TEST_ALONE";
     // `main::topic::test::{{closure}}`; that one test passed is checked below.
     let name = std::any::type_name::<F>();
@@ -352,6 +364,9 @@ pub(crate) fn isolated<F: FnOnce()>(test: F) {
         return test();
     }
     let exe = std::env::current_exe().expect("/proc");
+    let file = std::fs::File::open(&exe).expect("this executable");
+    // SAFETY: Touches no memory. Other tests hold it too, but for `alone`.
+    assert_eq!(unsafe { libc::flock(file.as_raw_fd(), lock) }, 0);
     let output = std::process::Command::new(exe)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(ALONE, name)
