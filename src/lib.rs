@@ -10,7 +10,7 @@
 //! use rawspawn::{Buffer, CurrentDir, Exec, Request, argv};
 //!
 //! let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
-//! request.cwd(CurrentDir::Path(c"/")).umask(0o077);
+//! request.env(argv![c"LANG=C"]).cwd(CurrentDir::Path(c"/")).umask(0o077);
 //!
 //! println!("{}", request.plan(&mut Buffer::<16>::new())?);
 //!
@@ -26,7 +26,7 @@
 //! use rawspawn::{Buffer, CurrentDir, Errno, Exec, Request, Step, argv};
 //!
 //! let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
-//! request.cwd(CurrentDir::Path(c"/nonexistent"));
+//! request.env(argv![c"LANG=C"]).cwd(CurrentDir::Path(c"/nonexistent"));
 //! let error = request.spawn(&mut Buffer::<16>::new()).unwrap_err();
 //! assert_eq!(error.step(), Step::CurrentDir);
 //! assert_eq!(error.errno(), Some(Errno::ENOENT));

@@ -1,1 +1,337 @@
 //! `Command`, compared with the standard library's.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rawspawn::{
+    Command, Errno, Mode, OtherFds, Reason, Rlimit, SigSet, SpawnError, Stdio, Step, TimedOut,
+};
+
+use crate::common::{TempDir, file_at, forked, isolated};
+
+/// The same program text for both crates: what compiles and runs with one does so
+/// with the other.
+macro_rules! program {
+    ($process:path) => {{
+        use $process as process;
+        let mut seen = Vec::new();
+        let mut cat = process::Command::new("cat")
+            .stdin(process::Stdio::piped())
+            .stdout(process::Stdio::piped())
+            .stderr(process::Stdio::null())
+            .spawn()
+            .expect("cat");
+        assert!(cat.id() > 0);
+        assert!(cat.try_wait().expect("our child").is_none());
+        cat.stdin.as_mut().expect("a pipe").write_all(b"through\n").expect("cat reads");
+        // The pipe to it is closed first, or it would wait for more.
+        let output: process::Output = cat.wait_with_output().expect("our child");
+        seen.push((output.status.code(), output.stdout, output.stderr));
+
+        let output = process::Command::new("sh")
+            .args(["-c", "cat; echo \"$ONE-$TWO-$PWD\"; echo wrong >&2; exit 3"])
+            .env("ONE", "1")
+            .envs([("TWO", "2")])
+            .env_remove("THREE")
+            .current_dir("/")
+            .output()
+            .expect("sh");
+        seen.push((output.status.code(), output.stdout, output.stderr));
+
+        let status: process::ExitStatus =
+            process::Command::new("sh").arg("-c").arg("kill -9 $$").status().expect("sh");
+        seen.push((status.signal(), Vec::new(), Vec::new()));
+
+        let mut sleep = process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        sleep.kill().expect("our child");
+        let status = sleep.wait().expect("our child");
+        sleep.kill().expect("nothing happens");
+        assert_eq!(sleep.wait().expect("the same again"), status);
+        seen.push((status.signal(), Vec::new(), Vec::new()));
+        seen
+    }};
+}
+
+#[test]
+fn an_ordinary_program_does_the_same_with_either() {
+    isolated(|| assert_eq!(program!(rawspawn), program!(std::process)));
+}
+
+/// Asks both kinds of command for the same.
+macro_rules! both {
+    ($new:expr $(, $method:ident($($arg:expr),*))*) => {{
+        #[allow(unused_mut)] // without methods
+        let (mut ours, mut theirs) = (Command::new($new), std::process::Command::new($new));
+        $(ours.$method($($arg),*); theirs.$method($($arg),*);)*
+        (ours, theirs)
+    }};
+}
+
+#[test]
+fn commands_print_as_those_of_std_do() {
+    // Not bytes that are no UTF-8: std's versions differ on those.
+    let odd = OsStr::new("\u{e9}\"\n");
+    for (ours, theirs) in [
+        both!("ls"),
+        both!("ls", arg("-l"), arg("two words")),
+        both!(odd, arg(odd)),
+        both!("ls", current_dir("/a b")),
+        both!("ls", env("A", "1"), env("B", odd)),
+        both!("ls", env_remove("A"), env_remove("B"), env("C", "3")),
+        both!("ls", env_clear(), env("A", "1"), env_remove("A")),
+        both!("ls", arg0("other"), arg("-l")),
+        both!("ls", env_clear(), current_dir("/"), arg0("x"), arg("y")),
+        both!("nul\0", arg("nul\0")),
+    ] {
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        assert_eq!(ours.get_program(), theirs.get_program());
+        assert!(ours.get_args().eq(theirs.get_args()));
+        assert!(ours.get_envs().eq(theirs.get_envs()));
+        assert_eq!(ours.get_current_dir(), theirs.get_current_dir());
+    }
+}
+
+#[test]
+fn errors_have_the_kind_and_the_number_of_stds() {
+    for (mut ours, mut theirs) in [
+        both!("no-such-program"),
+        both!("/dev/null"),
+        both!("/nonexistent/program"),
+        both!("true", current_dir("/nonexistent")),
+        both!("true", arg("a\0b")),
+        both!("tr\0ue"),
+        both!("true", env("A", "\0")),
+        both!("true", env("A\0", "")),
+        both!("true", current_dir("\0")),
+        both!(""),
+    ] {
+        let (our, their) = (ours.spawn().expect_err("bad"), theirs.spawn().expect_err("bad"));
+        assert_eq!(our.kind(), their.kind(), "{ours:?}: {our}, {their}");
+        assert_eq!(our.raw_os_error(), their.raw_os_error(), "{ours:?}");
+    }
+    for key in ["", "A=B"] {
+        let error = Command::new("true").env(key, "x").spawn().expect_err("no name");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{key:?}");
+    }
+}
+
+#[test]
+fn an_error_can_name_its_step() {
+    let error = Command::new("true").current_dir("/nonexistent").try_spawn().expect_err("missing");
+    let SpawnError::Spawn(error) = error else { panic!("{error}") };
+    assert_eq!((error.step(), error.errno()), (Step::CurrentDir, Some(Errno::ENOENT)));
+}
+
+#[test]
+fn both_pipes_are_read_at_once() {
+    let script = "yes out | head -c 1000000; yes err | head -c 1000000 >&2; echo end";
+    let output = Command::new("sh").args(["-c", script]).output().expect("sh");
+    assert_eq!((output.stdout.len(), output.stderr.len()), (1_000_004, 1_000_000));
+}
+
+#[test]
+fn the_path_that_is_searched_is_the_childs() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = TempDir::new();
+    let file = dir.path().join("only-here");
+    std::fs::write(&file, "#!/bin/sh\nexit 9\n").expect("our directory");
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(file, mode).expect("our file");
+    let status = Command::new("only-here").env("PATH", dir.path()).status().expect("found");
+    assert_eq!(status.code(), Some(9));
+    Command::new("only-here").status().expect_err("not in our own");
+}
+
+#[test]
+fn a_deadline_kills_reaps_and_keeps_the_output() {
+    isolated(|| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo early; echo wrong >&2; exec sleep 1000"]);
+        // Time enough to say something, even on a busy machine.
+        let error = command.output_timeout(Duration::from_millis(1500)).expect_err("too slow");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let TimedOut { output } = error.downcast::<TimedOut>().expect("the output");
+        assert_eq!(output.stdout, b"early\n");
+        assert_eq!(output.stderr, b"wrong\n");
+        assert_eq!(output.status.signal(), Some(libc::SIGKILL));
+        assert!(!crate::common::has_children());
+        let quick = Command::new("echo").arg("x").output_timeout(Duration::from_secs(600));
+        assert_eq!(quick.expect("in time").stdout, b"x\n");
+    });
+}
+
+#[test]
+fn a_wait_with_a_deadline_comes_back_without_a_status() {
+    let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
+    let stdin = child.stdin.take();
+    assert_eq!(child.wait_timeout(Duration::from_millis(1)).expect("our child"), None);
+    drop(stdin);
+    let status = child.wait_timeout(Duration::from_secs(600)).expect("our child");
+    assert!(status.expect("it has ended").success());
+}
+
+#[test]
+fn descriptors_are_given_by_number_and_all_others_closed() {
+    isolated(|| {
+        let mut ends = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo five >&5; echo six >&6; (: <&9) 2>/dev/null || echo none >&5"]);
+        // The numbers are the pipes' own, and so in each other's way.
+        for child_fd in [6, 5] {
+            let (reader, writer) = rawspawn::pipe().expect("a pipe");
+            command.fd(writer, child_fd);
+            ends.push(std::fs::File::from(OwnedFd::from(reader)));
+        }
+        let open = file_at(9);
+        // SAFETY: Touches no memory.
+        unsafe { libc::fcntl(open.as_raw_fd(), libc::F_SETFD, 0) };
+        assert!(command.status().expect("sh").success());
+        drop(command);
+        let texts = ends.iter_mut().map(|end| {
+            let mut text = String::new();
+            end.read_to_string(&mut text).expect("a pipe");
+            text
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), ["six\n", "five\nnone\n"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", ": <&9"]).other_fds(OtherFds::Inherit);
+        assert!(command.status().expect("sh").success());
+    });
+}
+
+#[test]
+fn a_pipeline_is_made_of_pipes_and_files() {
+    let mut echo = Command::new("echo").arg("b\na").stdout(Stdio::piped()).spawn().expect("echo");
+    let from_echo = echo.stdout.take().expect("a pipe");
+    let sorted = Command::new("sort").stdin(from_echo).output().expect("sort");
+    assert_eq!(sorted.stdout, b"a\nb\n");
+    assert!(echo.wait().expect("our child").success());
+    let file = std::fs::File::open("/dev/null").expect("/dev/null");
+    let output = Command::new("cat").stdin(file).output().expect("cat");
+    assert_eq!(output.stdout, b"");
+}
+
+fn set_umask(mask: libc::mode_t) {
+    // SAFETY: Touches no memory.
+    unsafe { libc::umask(mask) };
+}
+
+#[test]
+fn hooks_run_in_order_in_a_fork_and_their_error_is_the_spawns() {
+    isolated(|| {
+        static RAN: AtomicU32 = AtomicU32::new(0);
+        let mut command = Command::new("sh");
+        command.args(["-c", "exit $(umask)"]);
+        // SAFETY: Both only touch what is theirs.
+        unsafe {
+            command.pre_exec(|| {
+                RAN.store(1, Ordering::Relaxed);
+                set_umask(0);
+                Ok(())
+            });
+        }
+        // SAFETY: As above.
+        unsafe {
+            command.pre_exec(|| {
+                assert_eq!(RAN.load(Ordering::Relaxed), 1);
+                set_umask(0o005);
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().expect("sh");
+        assert_eq!((child.mode(), child.reason()), (Mode::Fork, Reason::Hook));
+        assert_eq!(child.wait().expect("our child").code(), Some(5));
+        assert_eq!(RAN.load(Ordering::Relaxed), 0, "it was not a copy");
+
+        // SAFETY: It only returns an error.
+        unsafe {
+            command.pre_exec(|| Err(std::io::Error::from_raw_os_error(libc::EXDEV)));
+        }
+        let error = command.spawn().expect_err("the hook's");
+        assert_eq!(error.raw_os_error(), Some(libc::EXDEV));
+        let mut command = Command::new("true");
+        // SAFETY: A panic ends the child.
+        unsafe { command.pre_exec(|| panic!("in the child")) };
+        let error = command.spawn().expect_err("a panic");
+        assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+    });
+}
+
+#[test]
+fn options_of_the_core_reach_the_child() {
+    isolated(|| {
+        let script = "umask; ulimit -c; nice; grep NoNewPrivs /proc/self/status";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).umask(0o031).nice(4).no_new_privs(true);
+        // RLIMIT_CORE, in blocks of 512 or 1024 bytes.
+        command.rlimit(Rlimit::new(4, 0, 0));
+        let text = command.output().expect("sh").stdout;
+        let text = String::from_utf8(text).expect("ASCII");
+        let expected = ["0031", "0", "4", "NoNewPrivs:\t1"];
+        for line in expected {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        // Not by a shell, which may open it.
+        let mut grep = Command::new("grep");
+        grep.args(["SigBlk", "/proc/self/status"]);
+        grep.signal_mask(SigSet::EMPTY.with(libc::SIGUSR1));
+        assert_eq!(grep.output().expect("grep").stdout, b"SigBlk:\t0000000000000200\n");
+        let mut leader = Command::new("sh");
+        leader.args(["-c", "set -- $(cat /proc/self/stat); [ $5 = $$ ]"]).process_group(0);
+        assert!(leader.status().expect("sh").success());
+    });
+}
+
+#[test]
+fn sigpipe_is_default_and_the_mask_the_callers() {
+    isolated(|| {
+        let status = |mut command: Command| {
+            let text = command.output().expect("grep").stdout;
+            String::from_utf8(text).expect("ASCII")
+        };
+        let mut command = Command::new("grep");
+        command.args(["SigIgn", "/proc/self/status"]);
+        let ignored = status(command);
+        let bits = ignored.trim().rsplit('\t').next().expect("a number").to_owned();
+        let bits = u64::from_str_radix(&bits, 16).expect("hexadecimal");
+        assert!(!SigSet::from_bits(bits).contains(libc::SIGPIPE), "{ignored}");
+    });
+}
+
+#[test]
+fn a_pidfd_is_there_and_dropping_a_child_does_not_kill_it() {
+    isolated(|| {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
+        let pid = i32::try_from(child.id()).expect("a pid");
+        assert!(child.pidfd().is_some_and(|pidfd| pidfd.raw() > 2));
+        let stdin = child.stdin.take();
+        drop(child);
+        // SAFETY: Touches no memory.
+        assert_eq!(unsafe { libc::kill(pid, 0) }, 0, "it was killed");
+        drop(stdin);
+        let mut status = -1;
+        // SAFETY: The kernel writes one status.
+        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+        assert_eq!(status, 0);
+    });
+}
+
+#[test]
+fn exec_replaces_this_process_as_far_as_std_can() {
+    isolated(|| {
+        forked(|| {
+            let error = Command::new("true").umask(0).exec();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            let error = Command::new("/nonexistent").exec();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOENT));
+            let arguments: [OsString; 2] = ["-c".into(), "[ $ONE = 1 ]".into()];
+            let error = Command::new("sh").args(arguments).env("ONE", "1").exec();
+            panic!("{error}");
+        });
+    });
+}

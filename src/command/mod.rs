@@ -442,7 +442,7 @@ impl fmt::Debug for Command {
                 .field("options", &self.base)
                 .finish_non_exhaustive();
         }
-        if let Some(dir) = &self.cwd {
+        if let Some(dir) = self.get_current_dir() {
             write!(f, "cd {dir:?} && ")?;
         }
         if self.env.does_clear() {
@@ -462,9 +462,10 @@ impl fmt::Debug for Command {
             }
         }
         if self.args.first() != Some(&self.program) {
-            write!(f, "[{:?}] ", self.program)?;
+            write!(f, "[{:?}] ", self.get_program())?;
         }
         for (place, arg) in self.args.iter().enumerate() {
+            let arg = OsStr::from_bytes(arg.to_bytes());
             write!(f, "{}{arg:?}", if place > 0 { " " } else { "" })?;
         }
         Ok(())
