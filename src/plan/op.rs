@@ -99,6 +99,12 @@ impl Tag {
 #[repr(transparent)]
 pub(crate) struct Arg<'a>(*const (), PhantomData<&'a ()>);
 
+// SAFETY: An integer, or a pointer into what the request borrows, which is `Sync`;
+// nobody writes through it here.
+unsafe impl Send for Arg<'_> {}
+// SAFETY: As above.
+unsafe impl Sync for Arg<'_> {}
+
 /// The first argument of an op that uses the kept result.
 #[derive(Clone, Copy)]
 pub(crate) struct Saved;

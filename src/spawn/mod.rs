@@ -61,7 +61,7 @@ impl Request<'_> {
     pub fn plan<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Plan<'s>, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         let (mode, reason) = mode::choose(self, kernel)?;
-        let caller = caller(self, Attempt::on(kernel), ptr::null(), None);
+        let caller = caller(self, Attempt::on(kernel), ptr::dangling(), None);
         compile::compile(Input { request: self, kernel, mode, caller }, reason, storage.into())
     }
 
@@ -73,7 +73,7 @@ impl Request<'_> {
     pub fn needed(&self) -> Result<Needed, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         let (mode, _) = mode::choose(self, kernel)?;
-        let caller = caller(self, Attempt::on(kernel), ptr::null(), None);
+        let caller = caller(self, Attempt::on(kernel), ptr::dangling(), None);
         compile::needed(Input { request: self, kernel, mode, caller })
     }
 
