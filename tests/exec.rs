@@ -4,16 +4,13 @@ use std::ffi::{CStr, CString};
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{
     CStrArray, CStrPtr, CurrentDir, Errno, Exec, FdAction, Feature, Request, Step, argv,
 };
 
-use crate::common::seccomp::supervised;
-use crate::common::{
-    Reporter, Room, Running, TempDir, each_setup, failure, finish, isolated, quick, run,
-};
+use crate::common::seccomp::{Question, supervised};
+use crate::common::{Reporter, Room, TempDir, each_setup, failure, finish, isolated, quick, run};
 
 /// Makes an executable file.
 fn executable(dir: &TempDir, name: &str, content: &str) -> CString {
@@ -224,46 +221,20 @@ fn a_busy_file_is_tried_again() {
             let error = failure(setup, request.retry_busy(2));
             assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ETXTBSY)));
             setup.apply(request.retry_busy(10));
-            let (running, asked) = (AtomicU32::new(1), AtomicU32::new(0));
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    // Not before the child may have met it.
-                    while asked.load(Ordering::Relaxed) == 0 {
-                        std::thread::yield_now();
-                    }
+            let mut process = supervised(
+                libc::SYS_execve,
+                |listener| {
+                    Question::next(listener).go_on();
+                    // It was busy, and asks again.
+                    let again = Question::next(listener);
                     drop(writer);
-                });
-                let _running = Running(&running);
-                asked.store(1, Ordering::Relaxed);
-                let mut process = request.spawn(&mut Room::new()).expect("no longer busy");
-                assert_eq!(process.wait().expect("our child").code(), Some(13), "{setup:?}");
-            });
+                    again.go_on();
+                },
+                || request.spawn(&mut Room::new()).expect("no longer busy"),
+            );
+            assert_eq!(process.wait().expect("our child").code(), Some(13), "{setup:?}");
         }
     });
-}
-
-/// `_IOWR('!', 0, struct seccomp_notif)`, of 80 bytes.
-const NOTIF_RECV: u64 = 0xc050_2100;
-/// `_IOWR('!', 1, struct seccomp_notif_resp)`, of 24 bytes.
-const NOTIF_SEND: u64 = 0xc018_2101;
-
-/// Answers `times` questions with `EINTR`, and one more with "go on".
-fn interrupt(listener: i32, times: u32) {
-    for time in 0..=times {
-        // id, pid and flags, then the call's data: the id is the first word.
-        let mut question = [0u64; 10];
-        // SAFETY: The kernel writes 80 bytes.
-        let result =
-            unsafe { libc::syscall(libc::SYS_ioctl, listener, NOTIF_RECV, question.as_mut_ptr()) };
-        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-        // id, value, error and flags.
-        let eintr = u64::from(u32::from_ne_bytes((-libc::EINTR).to_ne_bytes()));
-        let answer = if time < times { [question[0], 0, eintr] } else { [question[0], 0, 1 << 32] };
-        // SAFETY: The kernel reads 24 bytes.
-        let result =
-            unsafe { libc::syscall(libc::SYS_ioctl, listener, NOTIF_SEND, answer.as_ptr()) };
-        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-    }
 }
 
 #[test]
@@ -275,7 +246,12 @@ fn an_exec_that_was_interrupted_is_repeated() {
             setup.apply(&mut request);
             let mut process = supervised(
                 libc::SYS_execve,
-                |listener| interrupt(listener, 3),
+                |listener| {
+                    for _ in 0..3 {
+                        Question::next(listener).fail(libc::EINTR);
+                    }
+                    Question::next(listener).go_on();
+                },
                 || request.spawn(&mut Room::new()).expect("the fourth exec"),
             );
             assert_eq!(process.wait().expect("our child").code(), Some(14), "{setup:?}");

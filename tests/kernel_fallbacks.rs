@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 
 use rawspawn::{Errno, Exec, Feature, Kernel, Mode, Modes, Reason, Request, Step, argv};
 
-use crate::common::seccomp::{Refuse, refusing};
+use crate::common::seccomp::{First, Refuse, refusing};
 use crate::common::{Remains, Room, alone, isolated, quick};
 
 /// What a filter refuses, and what the kernel then lacks.
@@ -90,7 +90,7 @@ fn a_filter_against_shared_memory_leads_to_fork() {
             // The flags of clone3 are out of a filter's sight.
             let calls = [
                 Refuse::new(libc::SYS_clone3, libc::ENOSYS),
-                Refuse { bits: shared, ..Refuse::new(libc::SYS_clone, errno) },
+                Refuse { first: First::Has(shared), ..Refuse::new(libc::SYS_clone, errno) },
             ];
             let before = Remains::look();
             // A thread needs shared memory too, but this one is there already.
@@ -144,7 +144,8 @@ fn without_waitid_by_pidfd_and_signals_by_pidfd_the_pid_will_do() {
     isolated(|| {
         let calls = [
             Refuse::new(libc::SYS_pidfd_send_signal, libc::ENOSYS),
-            Refuse::new(libc::SYS_pidfd_open, libc::ENOSYS),
+            // P_PIDFD, below Linux 5.4.
+            Refuse { first: First::Is(3), ..Refuse::new(libc::SYS_waitid, libc::EINVAL) },
         ];
         if !Kernel::current().expect("a child can be made").has(Feature::Pidfd) {
             println!("skipped: pidfds, which this kernel lacks");
@@ -172,11 +173,11 @@ fn vfork_spawns_where_fork_has_no_memory_for_a_copy() {
 
     impl Drop for Restore {
         fn drop(&mut self) {
-            for (file, value) in &self.0 {
-                // The other of ratio and kbytes is 0, and cannot be written after.
-                if value.trim() != "0" || *file == POLICY {
-                    std::fs::write(file, value).expect("a setting that was there before");
-                }
+            let [policy, ratio, kibibytes] = &self.0;
+            // Each of the last two sets the other to 0.
+            let limit = if kibibytes.1.trim() == "0" { ratio } else { kibibytes };
+            for (file, value) in [policy, limit] {
+                let _ = std::fs::write(file, value);
             }
         }
     }
@@ -198,11 +199,15 @@ fn vfork_spawns_where_fork_has_no_memory_for_a_copy() {
         // What is committed already, 8 GiB for us, and 4 GiB for everyone else. Ours
         // is never touched: it is only promised.
         let info = std::fs::read_to_string("/proc/meminfo").expect("/proc");
-        let line = info.lines().find_map(|line| line.strip_prefix("Committed_AS:"));
-        let committed = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
-        let committed: u64 = committed.expect("a number");
+        let kibibytes = |key| -> u64 {
+            let line = info.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
+            line.trim().trim_end_matches(" kB").parse().expect("a number")
+        };
         let (ours, spare) = (8u64 << 20, 4u64 << 20);
-        std::fs::write(KIBIBYTES, (committed + ours + spare).to_string()).expect("root");
+        let limit = kibibytes("Committed_AS:") + ours + spare;
+        // The kernel adds what can be swapped.
+        let limit = limit.saturating_sub(kibibytes("SwapTotal:"));
+        std::fs::write(KIBIBYTES, limit.to_string()).expect("root");
         policy.write_all(b"2").expect("root");
         let size = usize::try_from(ours << 10).expect("64 bits");
         let (protection, flags) =

@@ -8,13 +8,21 @@
 pub(crate) struct Refuse {
     pub(crate) call: i64,
     pub(crate) errno: i32,
-    /// Only where the first argument has one of these bits; 0 for all calls.
-    pub(crate) bits: u32,
+    pub(crate) first: First,
+}
+
+/// The first argument of the calls to refuse.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum First {
+    Any,
+    Is(u32),
+    /// One of these bits at least.
+    Has(u32),
 }
 
 impl Refuse {
     pub(crate) fn new(call: impl Into<i64>, errno: i32) -> Self {
-        Self { call: call.into(), errno, bits: 0 }
+        Self { call: call.into(), errno, first: First::Any }
     }
 
     fn filter(self) -> Vec<libc::sock_filter> {
@@ -22,20 +30,23 @@ impl Refuse {
         self.program(action)
     }
 
-    /// "If it is this call, and its first argument has one of the bits, `action`."
+    /// "If it is this call, with such an argument, `action`."
     fn program(self, action: u32) -> Vec<libc::sock_filter> {
         const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
         const NUMBER: u32 = 0;
         /// The low half of the first argument; all our machines are little-endian.
         const ARGUMENT: u32 = 16;
         let call = u32::try_from(self.call).expect("a call");
-        let bits = if self.bits == 0 { u32::MAX } else { self.bits };
-        let always = self.bits == 0;
+        let (test, value, otherwise) = match self.first {
+            First::Any => (libc::BPF_JEQ, 0, 0),
+            First::Is(value) => (libc::BPF_JEQ, value, 1),
+            First::Has(bits) => (libc::BPF_JSET, bits, 1),
+        };
         vec![
             statement(LOAD, NUMBER),
             jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, call, 0, 3),
             statement(LOAD, ARGUMENT),
-            jump(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, bits, 0, u8::from(!always)),
+            jump(libc::BPF_JMP | test | libc::BPF_K, value, 0, otherwise),
             statement(libc::BPF_RET | libc::BPF_K, action),
         ]
     }
@@ -100,4 +111,49 @@ fn install(program: &mut [libc::sock_filter], flags: libc::c_ulong) -> i64 {
     let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) };
     assert!(result >= 0, "seccomp: {}", std::io::Error::last_os_error());
     result
+}
+
+/// `_IOWR('!', 0, struct seccomp_notif)`, of 80 bytes.
+const NOTIF_RECV: u64 = 0xc050_2100;
+/// `_IOWR('!', 1, struct seccomp_notif_resp)`, of 24 bytes.
+const NOTIF_SEND: u64 = 0xc018_2101;
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE`, in the upper half of the last word.
+const CONTINUE: u64 = 1 << 32;
+
+/// A call that waits for an answer.
+pub(crate) struct Question {
+    listener: i32,
+    id: u64,
+}
+
+impl Question {
+    /// Waits for the next call.
+    pub(crate) fn next(listener: i32) -> Self {
+        // The id is the first word.
+        let mut notification = [0u64; 10];
+        let place = notification.as_mut_ptr();
+        // SAFETY: The kernel writes 80 bytes.
+        let result = unsafe { libc::syscall(libc::SYS_ioctl, listener, NOTIF_RECV, place) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        Self { listener, id: notification[0] }
+    }
+
+    /// Has the call go on.
+    pub(crate) fn go_on(self) {
+        self.answer(CONTINUE);
+    }
+
+    /// Has the call fail.
+    pub(crate) fn fail(self, errno: i32) {
+        self.answer(u64::from(u32::from_ne_bytes((-errno).to_ne_bytes())));
+    }
+
+    fn answer(self, last: u64) {
+        // id, value, then error and flags.
+        let answer = [self.id, 0, last];
+        let place = answer.as_ptr();
+        // SAFETY: The kernel reads 24 bytes.
+        let result = unsafe { libc::syscall(libc::SYS_ioctl, self.listener, NOTIF_SEND, place) };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
 }
