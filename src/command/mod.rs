@@ -348,7 +348,8 @@ impl Command {
             #[allow(unsafe_code)]
             request.hook(unsafe { Hook::new(run_hooks, hooks) });
         }
-        request.pidfd(Kernel::current()?.has(Feature::Pidfd));
+        let kernel = request.kernel.map_or_else(Kernel::current, Ok)?;
+        request.pidfd(kernel.has(Feature::Pidfd));
         let mut buffer = HeapBuffer::new(request.needed()?);
         let process = request.spawn(&mut buffer)?;
         // Only now, as the child's numbers refer to them.
