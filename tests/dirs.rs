@@ -7,8 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::common::child::{End, ending};
-use crate::common::{TempDir, each_setup, failure, isolated, report, run};
+use crate::common::child::assert_refused;
+use crate::common::{TempDir, each_setup, isolated, report, run};
 use rawspawn::{CStrArray, CStrPtr, CurrentDir, Errno, Exec, FdAction, Request, Step};
 
 fn c_path(path: &Path) -> CString {
@@ -82,13 +82,12 @@ fn the_umask_holds_for_the_files_that_are_opened_and_for_the_child_alone() {
 
 #[test]
 fn what_is_no_directory_is_refused_at_its_step() {
-    type Change = fn(&mut Request<'static>);
     isolated(|| {
         static AT_50: [FdAction<'static>; 1] = [FdAction::Map { parent_fd: 0, child_fd: 50 }];
         let null = File::open("/dev/null").expect("/dev/null");
         // SAFETY: Descriptors only.
         assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), 50) }, 50);
-        let refused: &[(Change, Step, Errno)] = &[
+        assert_refused(&[
             (|r| _ = r.cwd(CurrentDir::Path(c"/nonexistent")), Step::CurrentDir, Errno::ENOENT),
             (|r| _ = r.cwd(CurrentDir::Path(c"/dev/null")), Step::CurrentDir, Errno::ENOTDIR),
             (|r| _ = r.cwd(CurrentDir::Fd(50)), Step::CurrentDir, Errno::ENOTDIR),
@@ -98,16 +97,7 @@ fn what_is_no_directory_is_refused_at_its_step() {
             (|r| _ = r.root(c"/nonexistent"), Step::Root, Errno::ENOENT),
             (|r| _ = r.root(c"/dev/null"), Step::Root, Errno::ENOTDIR),
             (|r| _ = r.umask(0o1000), Step::Umask, Errno::EINVAL),
-        ];
-        for setup in each_setup() {
-            for (number, (change, step, errno)) in refused.iter().enumerate() {
-                let mut request = ending(End::Exit(0));
-                change(&mut request);
-                let error = failure(setup, &mut request);
-                let seen = (error.step(), error.errno());
-                assert_eq!(seen, (*step, Some(*errno)), "{setup:?}, row {number}");
-            }
-        }
+        ]);
     });
 }
 

@@ -3,10 +3,10 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::null_mut;
 
-use crate::common::child::{End, ending};
+use crate::common::child::{End, assert_refused, ending};
 use crate::common::fork::Sleeper;
 use crate::common::{each_setup, failure, isolated, report};
-use rawspawn::{Errno, FdAction, Request, Step};
+use rawspawn::{Errno, FdAction, Step};
 
 /// A new terminal: its master and its slave.
 fn terminal() -> Option<(OwnedFd, OwnedFd)> {
@@ -78,14 +78,13 @@ fn the_process_group_is_the_callers_an_own_or_a_given_one() {
 
 #[test]
 fn what_cannot_be_is_refused_at_its_step() {
-    type Change = fn(&mut Request<'static>);
     isolated(|| {
         static IN: [FdAction<'static>; 1] =
             [FdAction::Open { child_fd: 0, path: c"/dev/null", flags: 0, mode: 0 }];
         let null = std::fs::File::open("/dev/null").expect("/dev/null");
         // SAFETY: Descriptors only.
         assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), 50) }, 50);
-        let refused: &[(Change, Step, Errno)] = &[
+        assert_refused(&[
             (|r| _ = r.session(true).process_group(0), Step::ProcessGroup, Errno::EPERM),
             (|r| _ = r.process_group(-1), Step::ProcessGroup, Errno::EINVAL),
             (|r| _ = r.process_group(i32::MAX), Step::ProcessGroup, Errno::EPERM),
@@ -96,16 +95,7 @@ fn what_cannot_be_is_refused_at_its_step() {
             ),
             (|r| _ = r.foreground(50), Step::Foreground, Errno::ENOTTY),
             (|r| _ = r.foreground(51), Step::Foreground, Errno::EBADF),
-        ];
-        for setup in each_setup() {
-            for (number, (change, step, errno)) in refused.iter().enumerate() {
-                let mut request = ending(End::Exit(0));
-                change(&mut request);
-                let error = failure(setup, &mut request);
-                let seen = (error.step(), error.errno());
-                assert_eq!(seen, (*step, Some(*errno)), "{setup:?}, row {number}");
-            }
-        }
+        ]);
     });
 }
 

@@ -3,7 +3,9 @@
 use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStringExt;
 
-use rawspawn::{CStrArray, CStrPtr, Exec, Request};
+use rawspawn::{CStrArray, CStrPtr, Errno, Exec, Request, Step};
+
+use super::{each_setup, failure};
 
 const END: &str = "--end";
 
@@ -35,6 +37,23 @@ pub(crate) fn ending(end: End) -> Request<'static> {
 /// Leaked, so that requests of any lifetime can borrow it.
 fn leak(string: CString) -> &'static CStr {
     Box::leak(string.into_boxed_c_str())
+}
+
+/// A change to a request, and the step and errno that it leads to.
+pub(crate) type Refused = (fn(&mut Request<'static>), Step, Errno);
+
+/// Asks for each of `rows` in every setup.
+#[track_caller]
+pub(crate) fn assert_refused(rows: &[Refused]) {
+    for setup in each_setup() {
+        for (number, (change, step, errno)) in rows.iter().enumerate() {
+            let mut request = ending(End::Exit(0));
+            change(&mut request);
+            let error = failure(setup, &mut request);
+            let seen = (error.step(), error.errno());
+            assert_eq!(seen, (*step, Some(*errno)), "{setup:?}, row {number}");
+        }
+    }
 }
 
 #[used]
