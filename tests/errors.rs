@@ -543,15 +543,26 @@ fn a_cgroup_without_room_is_eagain_at_clone() {
 struct Cgroup(std::path::PathBuf);
 
 impl Cgroup {
+    /// A group below any mount that has `controller`, of either version.
     fn new(controller: &str) -> Option<Self> {
         let mounts = std::fs::read_to_string("/proc/mounts").ok()?;
-        let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"))?;
-        let root = std::path::Path::new(mount.split(' ').nth(1)?);
-        let _ = std::fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"));
-        let group = root.join(format!("rawspawn-test-{}", std::process::id()));
-        std::fs::create_dir(&group).ok()?;
-        let group = Self(group);
-        group.0.join("pids.max").exists().then_some(group)
+        mounts.lines().find_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            let (root, kind, options) = (words.next()?, words.next()?, words.next()?);
+            let root = std::path::Path::new(root);
+            match kind {
+                "cgroup2" => {
+                    let control = root.join("cgroup.subtree_control");
+                    let _ = std::fs::write(control, format!("+{controller}"));
+                }
+                "cgroup" if options.split(',').any(|option| option == controller) => {}
+                _ => return None,
+            }
+            let group = root.join(format!("rawspawn-test-{}", std::process::id()));
+            std::fs::create_dir(&group).ok()?;
+            let group = Self(group);
+            group.0.join("pids.max").exists().then_some(group)
+        })
     }
 
     fn enter(&self) {
