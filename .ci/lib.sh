@@ -16,7 +16,7 @@ need() {
 
 # need_rust: a cargo that is new enough for this crate.
 need_rust() {
-    need cc gcc && need ld binutils || return
+    need cc gcc && need ld binutils && need /usr/include/stdio.h libc6-dev || return
     if ! command -v cargo > /dev/null && [ -x "$HOME/.cargo/bin/cargo" ]; then
         PATH=$HOME/.cargo/bin:$PATH
     fi
