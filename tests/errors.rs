@@ -9,7 +9,7 @@ use rawspawn::{
     Hook, Mode, Modes, OtherFds, Request, Rlimit, Scheduler, SigSet, Step, argv,
 };
 
-use crate::common::seccomp::Refuse;
+use crate::common::seccomp::{Refuse, killing};
 use crate::common::{
     Remains, Room, Running, Setup, TempDir, each_setup, failure, forked, has_children, isolated,
     quick, refused,
@@ -429,6 +429,27 @@ unsafe extern "C" fn kill_raw(_: *mut c_void) -> i32 {
     // SAFETY: Ends this process.
     unsafe { libc::syscall(libc::SYS_kill, pid, libc::SIGKILL) };
     0
+}
+
+#[test]
+fn a_child_that_a_filter_kills_at_exec_is_an_error_of_its_own() {
+    isolated(|| {
+        let (exe, argv) = quick(0);
+        for setup in each_setup() {
+            if !setup.kernel.has(Feature::NoExitSignal) {
+                println!("skipped: death before exec, which does not show on this system");
+                continue;
+            }
+            let mut request = Request::new(Exec::Path(exe), argv);
+            setup.apply(&mut request);
+            let before = Remains::look();
+            let spawned = killing(libc::SYS_execve, || request.spawn(&mut Room::new()));
+            before.assert_unchanged();
+            let error = spawned.expect_err("it was killed");
+            let expected = (Step::Child, Cause::Killed(libc::SIGSYS as u8));
+            assert_eq!((error.step(), error.cause()), expected, "{setup:?}");
+        }
+    });
 }
 
 static CHILD_SIGNALS: AtomicU32 = AtomicU32::new(0);

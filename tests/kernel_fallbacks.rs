@@ -40,17 +40,22 @@ fn filters() -> Vec<(&'static str, Vec<Refuse>, Vec<Feature>)> {
     filters
 }
 
-/// Spawns two children, of which one fails.
+/// Spawns two children by fork and two in the mode that is chosen, of which it
+/// tells; one of each fails.
 fn spawn_both() -> (Mode, Reason) {
     let (exe, argv) = quick(6);
-    let spawned = Request::new(Exec::Path(exe), argv).spawn(&mut Room::new());
-    let mut process = spawned.unwrap_or_else(|error| panic!("{error}"));
-    let status = process.wait().expect("our child");
-    assert_eq!(status.code(), Some(6), "{status}, {:?}", process.mode());
-    let missing = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
-    let error = missing.spawn(&mut Room::new()).expect_err("nonexistent");
-    assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)));
-    (process.mode(), process.reason())
+    let spawn = |modes| {
+        let spawned = Request::new(Exec::Path(exe), argv).modes(modes).spawn(&mut Room::new());
+        let mut process = spawned.unwrap_or_else(|error| panic!("{error}"));
+        let status = process.wait().expect("our child");
+        assert_eq!(status.code(), Some(6), "{status}, {:?}", process.mode());
+        let mut missing = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
+        let error = missing.modes(modes).spawn(&mut Room::new()).expect_err("nonexistent");
+        assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)));
+        (process.mode(), process.reason())
+    };
+    assert_eq!(spawn(Modes::Fork), (Mode::Fork, Reason::Asked));
+    spawn(Modes::Any)
 }
 
 #[test]

@@ -62,7 +62,15 @@ fn jump(code: u32, k: u32, jt: u8, jf: u8) -> libc::sock_filter {
 
 /// Runs `test` in a thread in which the kernel refuses `calls`.
 pub(crate) fn refusing<T: Send>(calls: &[Refuse], test: impl FnOnce() -> T + Send) -> T {
-    let mut program: Vec<_> = calls.iter().flat_map(|call| call.filter()).collect();
+    filtered(calls.iter().flat_map(|call| call.filter()).collect(), test)
+}
+
+/// Runs `test` in a thread whose processes are killed if they make `call`.
+pub(crate) fn killing<T: Send>(call: impl Into<i64>, test: impl FnOnce() -> T + Send) -> T {
+    filtered(Refuse::new(call, 0).program(libc::SECCOMP_RET_KILL_PROCESS), test)
+}
+
+fn filtered<T: Send>(mut program: Vec<libc::sock_filter>, test: impl FnOnce() -> T + Send) -> T {
     program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
