@@ -73,7 +73,9 @@ impl Request<'_> {
     pub fn needed(&self) -> Result<Needed, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         let (mode, _) = mode::choose(self, kernel)?;
-        let caller = caller(self, Attempt::on(kernel), ptr::dangling(), None);
+        // The pipe that a fork may have splits a range, whatever its number is.
+        let pipe = if kernel.has(Feature::Suspends) { None } else { Some(c_int::MAX) };
+        let caller = caller(self, Attempt::on(kernel), ptr::dangling(), pipe);
         compile::needed(Input { request: self, kernel, mode, caller })
     }
 

@@ -59,7 +59,10 @@ pub(crate) fn each_setup() -> Vec<Setup> {
         setups.push(Setup { mode, kernel: oldest });
     }
     // An emulator: fork, and the parent is not suspended.
-    setups.push(Setup { mode: Mode::Fork, kernel: kernel.without(Feature::Suspends) });
+    let kernel = kernel.without(Feature::Suspends);
+    setups.push(Setup { mode: Mode::Fork, kernel });
+    // And one that lacks what passes over its pipe.
+    setups.push(Setup { mode: Mode::Fork, kernel: kernel.without(Feature::CloseRangeCloexec) });
     setups
 }
 
