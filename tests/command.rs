@@ -265,7 +265,8 @@ fn hooks_run_in_order_in_a_fork_and_their_error_is_the_spawns() {
 #[test]
 fn options_of_the_core_reach_the_child() {
     isolated(|| {
-        let script = "umask; ulimit -c; nice; grep NoNewPrivs /proc/self/status";
+        let script = "umask; ulimit -c; set -- $(cat /proc/$$/stat); echo ${19}; \
+                      grep NoNewPrivs /proc/self/status";
         let mut command = Command::new("sh");
         command.args(["-c", script]).umask(0o031).nice(4).no_new_privs(true);
         // RLIMIT_CORE, in blocks of 512 or 1024 bytes.
