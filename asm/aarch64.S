@@ -17,6 +17,7 @@
         .set    EXEC,   3
         .set    LAST,   4
         .set    CALL,   5
+        .set    FRAME,  6
 
         .set    EINTR,  4
         .set    EPROTO, 71
@@ -42,6 +43,9 @@ rawspawn_child:
         ldp     x4, x5, [x20, #40]
         tst     w10, #(1 << USE)
         csel    x0, x23, x0, ne
+        add     x9, x2, x21
+        tst     w10, #(1 << FRAME)
+        csel    x2, x9, x2, ne
         tbz     w10, #CALL, .Lsyscall
         b       rawspawn_child_call
 .Lsyscall:

@@ -17,6 +17,7 @@
         .set    EXEC,   8
         .set    LAST,   16
         .set    CALL,   32
+        .set    FRAME,  64
 
         .set    EINTR,  4
         .set    EPROTO, 71
@@ -43,8 +44,12 @@ rawspawn_child:
         ld      a5, 48(s2)
         lbu     t1, 6(s2)
         andi    t0, t1, USE
-        beqz    t0, .Larguments
+        beqz    t0, .Lthird
         mv      a0, s5
+.Lthird:
+        andi    t0, t1, FRAME
+        beqz    t0, .Larguments
+        add     a2, a2, s3
 .Larguments:
         andi    t0, t1, CALL
         beqz    t0, .Lsyscall

@@ -21,6 +21,7 @@
         .set    EXEC,   8       // go on after a failure; Op.want has the weak errnos
         .set    LAST,   16      // no exec op follows: report
         .set    CALL,   32      // not a system call: see the second entry
+        .set    FRAME,  64      // the third argument counts from the frame
 
         .set    EINTR,  4
         .set    EPROTO, 71
@@ -48,6 +49,9 @@ rawspawn_child:
         mov     r9,  [r15 + 48]
         test    byte ptr [r15 + 6], USE
         cmovnz  rdi, r12
+        lea     rax, [rdx + r14]
+        test    byte ptr [r15 + 6], FRAME
+        cmovnz  rdx, rax
         test    byte ptr [r15 + 6], CALL
         jnz     rawspawn_child_call
         mov     eax, [r15]

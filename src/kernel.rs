@@ -38,6 +38,10 @@ pub enum Feature {
     /// `CLONE_PIDFD`, Linux 5.2. Missing under emulators. Without it: a pidfd is
     /// opened after the child was made.
     ClonePidfd = 256,
+    /// A child can start with its parent's table of descriptors (`CLONE_FILES`)
+    /// and then copy the low part alone (`CLOSE_RANGE_UNSHARE`, Linux 5.9).
+    /// Without it: clone copies all of the table.
+    ShareFds = 512,
 }
 
 /// What the running kernel offers.
@@ -46,7 +50,7 @@ pub struct Kernel(u32);
 
 impl Feature {
     /// Every feature.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Clone3,
         Self::ClearSighand,
         Self::CloseRange,
@@ -56,6 +60,7 @@ impl Feature {
         Self::NoExitSignal,
         Self::Pidfd,
         Self::ClonePidfd,
+        Self::ShareFds,
     ];
 }
 
@@ -67,7 +72,7 @@ const PROBED: u32 = 1 << 31;
 
 impl Kernel {
     /// A kernel that offers everything.
-    pub const NEWEST: Self = Self(511);
+    pub const NEWEST: Self = Self(1023);
 
     /// What the running kernel offers, found out by the first call in this
     /// process: some harmless calls and a child that exits at once.
@@ -116,9 +121,9 @@ impl Kernel {
         let hangs_on_it = match feature {
             // CLEAR_SIGHAND is beyond the 32 bits of clone(2).
             Feature::Clone3 => Feature::ClearSighand as u32,
-            Feature::CloseRange => Feature::CloseRangeCloexec as u32,
-            // Who does not suspend the parent must not share its memory.
-            Feature::Suspends => Feature::SharedMemory as u32,
+            Feature::CloseRange => Feature::CloseRangeCloexec as u32 | Feature::ShareFds as u32,
+            // Who does not suspend the parent must not share with it.
+            Feature::Suspends => Feature::SharedMemory as u32 | Feature::ShareFds as u32,
             Feature::Pidfd => Feature::ClonePidfd as u32,
             _ => 0,
         };
@@ -149,6 +154,8 @@ mod tests {
         }
         assert!(!Kernel::NEWEST.without(Feature::Clone3).has(Feature::ClearSighand));
         assert!(!Kernel::NEWEST.without(Feature::CloseRange).has(Feature::CloseRangeCloexec));
-        assert!(!Kernel::NEWEST.without(Feature::Suspends).has(Feature::SharedMemory));
+        for feature in [Feature::SharedMemory, Feature::ShareFds] {
+            assert!(!Kernel::NEWEST.without(Feature::Suspends).has(feature));
+        }
     }
 }

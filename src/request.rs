@@ -341,7 +341,7 @@ impl<'a> Request<'a> {
     /// sleeps 1 ms before the first retry, and twice as long before each other.
     /// At most 10; by default 0. If it is this process that still writes the
     /// file, in another thread, the child must not have its descriptor: that
-    /// takes [`OtherFds::Close`] and `close_range(2)`, Linux 5.9.
+    /// takes [`OtherFds::Close`] and `close_range(2)`, Linux 5.9, and no emulator.
     ///
     /// # Errors
     ///
@@ -382,7 +382,9 @@ impl<'a> Request<'a> {
 
     /// Sets what becomes of the descriptors that the request does not name.
     ///
-    /// By default the program has none of them. A hook may still see them.
+    /// By default the program has none of them. A hook may still see them. A path
+    /// such as `/dev/fd/5` or `/proc/self/fd/5`, to a file, a directory or the
+    /// program, finds a descriptor for certain only if the request names it.
     ///
     /// # Errors
     ///
@@ -391,7 +393,10 @@ impl<'a> Request<'a> {
     ///
     /// # Kernel
     ///
-    /// Linux 5.11 (`CLOSE_RANGE_CLOEXEC`): the child marks them, and exec closes
+    /// Linux 5.9 (`CLOSE_RANGE_UNSHARE`): the child never has those above the
+    /// highest that it needs, so that the cost of a spawn does not grow with the
+    /// number of the caller's descriptors. A hook, which may use any, takes that
+    /// away. For the rest: Linux 5.11 (`CLOSE_RANGE_CLOEXEC`): the child marks them, and exec closes
     /// them when the caller runs again. Linux 5.9: the child closes them. Below
     /// that, or where a filter refuses the call, it lists `/proc/self/fd`;
     /// without `/proc` it closes up to `RLIMIT_NOFILE`.

@@ -334,6 +334,12 @@ pub(crate) fn duplicate(fd: RawFd, least: RawFd) -> Result<Fd, Errno> {
     ret(raw).map(|fd| Fd::new(fd as RawFd))
 }
 
+/// Whether `fd` is open.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: The command touches no memory.
+    ret(unsafe { sc::syscall3(sc::nr::FCNTL, fd as usize, uapi::F_GETFD as usize, 0) }).is_ok()
+}
+
 /// Waits for the end of file of `fd`, discarding what comes before.
 pub(crate) fn wait_for_end_of_file(fd: RawFd) {
     let mut byte = 0u8;

@@ -1,5 +1,9 @@
 //! Constants of the kernel that `linux-raw-sys` lacks.
 
+/// `close_range(2)`: copy what is not in the range, if the table is shared.
+/// `linux/close_range.h`, Linux 5.9.
+pub(crate) const CLOSE_RANGE_UNSHARE: u32 = 2;
+
 /// `close_range(2)`: mark instead of close. `linux/close_range.h`, Linux 5.11.
 pub(crate) const CLOSE_RANGE_CLOEXEC: u32 = 4;
 

@@ -7,11 +7,11 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::Feature;
 use crate::mode::Mode;
-use crate::plan::op::{Saved, Tag, sys};
+use crate::plan::op::{Arg, InFrame, Saved, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::request::{CurrentDir, Exec, FdAction, OtherFds, RawFd, Request};
-use crate::spawn::fallback::{Others, STACK_WORDS, mark_others};
-use crate::uapi::CLOSE_RANGE_CLOEXEC;
+use crate::spawn::fallback::{Others, mark_others};
+use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
 /// The highest of the standard streams, which a child has unless told otherwise.
 const STDERR: RawFd = 2;
@@ -179,43 +179,99 @@ pub(super) fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     }
 }
 
+/// Whether the child starts with its parent's table of descriptors, and copies
+/// the low part: clone would copy all of it.
+///
+/// A hook may look at any descriptor. And the table that is shared has the pidfd
+/// too, which must not become a source that is not open.
+pub(super) fn shares(input: Input<'_>) -> bool {
+    let Input { request, kernel, caller, .. } = input;
+    kernel.has(Feature::ShareFds)
+        && request.other_fds == OtherFds::Close
+        && request.hook.is_none()
+        && (!request.pidfd || caller.sources_open)
+}
+
+/// Copies the descriptors up to the highest that the child needs, and no other.
+pub(super) fn drop_high(plan: &mut Writer<'_>, input: Input<'_>) {
+    if shares(input) {
+        let first = highest_source(input.request) + 1;
+        let tag = Tag::new(Step::CloseOthers);
+        plan.push(tag, sys!(CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_UNSHARE));
+    }
+}
+
+fn highest_source(request: &Request<'_>) -> u32 {
+    // What is negative is refused elsewhere.
+    sources(request).fold(STDERR, Ord::max) as u32
+}
+
+/// How descriptors are closed at the end of a plan.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    /// The kernel marks a range, and exec closes what is marked.
+    Mark,
+    /// The kernel closes a range.
+    Close,
+    /// The child lists what is open, and marks it.
+    List,
+}
+
+fn closing(Input { request, kernel, .. }: Input<'_>) -> Closing {
+    // A busy file may be so by a descriptor of the caller's, which the child has
+    // a copy of: closed, not marked, or no retry would help. But what tells an
+    // emulated parent of the exec must last until then.
+    let wants_closing = request.busy_retries > 0 && kernel.has(Feature::Suspends);
+    if !kernel.has(Feature::CloseRange) {
+        Closing::List
+    } else if kernel.has(Feature::CloseRangeCloexec) && !wants_closing {
+        Closing::Mark
+    } else if kernel.has(Feature::Suspends) {
+        Closing::Close
+    } else {
+        Closing::List
+    }
+}
+
+/// Whether the plan holds a call of [`mark_others`] on a stack of its own.
+pub(super) fn needs_stack(input: Input<'_>) -> bool {
+    input.request.other_fds == OtherFds::Close
+        && input.mode == Mode::Vfork
+        && closing(input) == Closing::List
+}
+
 /// Closes what the request does not name, by what the kernel offers.
 pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
-    let Input { request, kernel, .. } = input;
+    let request = input.request;
     if request.other_fds == OtherFds::Inherit {
         return;
     }
     let tag = Tag::new(Step::CloseOthers);
-    if !kernel.has(Feature::CloseRange) {
-        let others = plan.value(Others(request.fds));
-        let stack = match input.mode {
-            Mode::Vfork => plan.stack(STACK_WORDS),
-            Mode::Fork => core::ptr::null(),
-        };
-        plan.call(tag, mark_others as *const (), others, stack);
-        return;
-    }
-    // A busy file may be so by a descriptor of the caller's, which the child has
-    // a copy of: closed, not marked, or no retry would help.
-    let may_mark = kernel.has(Feature::CloseRangeCloexec) && request.busy_retries == 0;
-    let (flags, also) = if may_mark {
-        (CLOSE_RANGE_CLOEXEC, [None, None])
-    } else {
-        // What must last until exec is passed over, and marked.
-        let exec = match request.exec {
-            Exec::Fd(fd) if !request.fds.iter().any(|action| action.child_fd() == fd) => Some(fd),
-            _ => None,
-        };
-        if let Some(fd) = exec {
-            plan.push(tag, sys!(FCNTL, fd, F_SETFD, FD_CLOEXEC)).ok(Errno::EBADF);
+    let (flags, exec) = match (closing(input), request.exec) {
+        (Closing::List, _) => {
+            let others = plan.value(Others(request.fds));
+            let function = mark_others as *const ();
+            match input.mode {
+                Mode::Vfork => plan.call(tag, function, others, InFrame(0)),
+                Mode::Fork => plan.call(tag, function, others, Arg::ZERO),
+            }
+            return;
         }
-        (0, [exec, input.caller.pipe])
+        (Closing::Mark, _) => (CLOSE_RANGE_CLOEXEC, None),
+        // What exec reads is passed over, and marked.
+        (Closing::Close, Exec::Fd(fd)) if !request.fds.iter().any(|a| a.child_fd() == fd) => {
+            plan.push(tag, sys!(FCNTL, fd, F_SETFD, FD_CLOEXEC)).ok(Errno::EBADF);
+            (0, Some(fd))
+        }
+        (Closing::Close, _) => (0, None),
     };
+    // Above the sources there is nothing left but what the child has made.
+    let last = if shares(input) { highest_source(request) } else { u32::MAX };
     let mut first = STDERR as u32 + 1;
-    loop {
-        let kept = next_kept(request.fds, &also, first);
+    while first <= last {
+        let kept = next_kept(request.fds, exec, first).filter(|kept| *kept <= last);
         if kept != Some(first) {
-            let last = kept.map_or(u32::MAX, |kept| kept - 1);
+            let last = kept.map_or(last, |kept| kept - 1);
             plan.push(tag, sys!(CLOSE_RANGE, first, last, flags));
         }
         match kept {
@@ -226,18 +282,23 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
 }
 
 /// The lowest number from `first` on that `actions` or `also` keep.
-fn next_kept(actions: &[FdAction<'_>], also: &[Option<RawFd>], first: u32) -> Option<u32> {
-    let mut next = None;
-    let mut look = |fd: RawFd| {
-        // What is negative is refused elsewhere.
-        let Ok(fd) = u32::try_from(fd) else { return };
-        if fd >= first && next.is_none_or(|next| fd < next) {
-            next = Some(fd);
-        }
-    };
-    actions.iter().filter(|action| action.is_kept()).for_each(|action| look(action.child_fd()));
-    also.iter().flatten().for_each(|fd| look(*fd));
-    next
+fn next_kept(actions: &[FdAction<'_>], also: Option<RawFd>, first: u32) -> Option<u32> {
+    let kept = actions.iter().filter(|action| action.is_kept()).map(FdAction::child_fd);
+    // What is negative is refused elsewhere.
+    let kept = kept.chain(also).filter_map(|fd| u32::try_from(fd).ok());
+    kept.filter(|fd| *fd >= first).min()
+}
+
+/// The descriptors of the caller's that the child uses, besides 0, 1 and 2.
+pub(crate) fn sources<'a>(request: &'a Request<'a>) -> impl Iterator<Item = RawFd> + 'a {
+    let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
+    let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
+    let single = [dir, exec, request.ctty, request.foreground];
+    let mapped = request.fds.iter().filter_map(|action| match *action {
+        FdAction::Map { parent_fd, .. } => Some(parent_fd),
+        _ => None,
+    });
+    single.into_iter().flatten().chain(mapped)
 }
 
 /// Whether a step after the moves would find another file at `fd`.
@@ -250,14 +311,8 @@ pub(super) fn is_overwritten(request: &Request<'_>, fd: RawFd) -> bool {
 
 /// Whether the request names the descriptor `fd`, in the caller or the child.
 pub(crate) fn names(request: &Request<'_>, fd: RawFd) -> bool {
-    let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
-    let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
-    let single = [dir, exec, request.ctty, request.foreground];
-    single.contains(&Some(fd))
-        || request.fds.iter().any(|action| {
-            let parent = matches!(action, FdAction::Map { parent_fd, .. } if *parent_fd == fd);
-            parent || action.child_fd() == fd
-        })
+    let targets = request.fds.iter().map(FdAction::child_fd);
+    sources(request).chain(targets).any(|named| named == fd)
 }
 
 #[cfg(test)]

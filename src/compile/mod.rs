@@ -20,10 +20,10 @@ use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::{Mode, Reason};
 use crate::plan::{Parent, Plan, Step, Storage, Writer};
-use crate::request::{RawFd, Request};
+use crate::request::Request;
 use crate::signal::SigSet;
 
-pub(crate) use fds::names;
+pub(crate) use fds::{names, sources};
 
 /// What the parent has read of itself, as far as the request depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +34,8 @@ pub(crate) struct Caller<'a> {
     pub(crate) ignored: SigSet,
     pub(crate) pid: c_int,
     pub(crate) pgrp: c_int,
-    /// Where the child finds its own pid.
-    pub(crate) tid: *const (),
-    /// The child's end of the pipe that tells the parent of the exec.
-    pub(crate) pipe: Option<RawFd>,
+    /// Whether all descriptors that the request takes from the parent are open.
+    pub(crate) sources_open: bool,
 }
 
 /// All that a step looks at.
@@ -51,7 +49,9 @@ pub(crate) struct Input<'a> {
 
 /// The steps, in the one order that they have.
 ///
-/// - The session comes first, as opening a terminal may look at it.
+/// - The high descriptors go before anything else may touch one: until then the
+///   child's table is the parent's.
+/// - The session comes next, as opening a terminal may look at it.
 /// - What is written to `/proc` needs the caller's root and credentials.
 /// - Files are opened and descriptors moved before limits are lowered.
 /// - The root and the working directory may need privileges: before the ids.
@@ -62,6 +62,7 @@ pub(crate) struct Input<'a> {
 ///   left but exec.
 fn steps<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
     let request = input.request;
+    fds::drop_high(plan, input);
     session::session(plan, request)?;
     session::process_group(plan, request)?;
     session::controlling_terminal(plan, request);
@@ -96,14 +97,20 @@ pub(crate) fn compile<'a>(
     reason: Reason,
     storage: Storage<'a>,
 ) -> Result<Plan<'a>, Error> {
+    let Input { request, kernel, mode, .. } = input;
     let mut writer = Writer::new(storage);
     steps(&mut writer, input)?;
-    let pidfd = input.request.pidfd;
-    if pidfd && !input.kernel.has(Feature::Pidfd) {
+    let pidfd = request.pidfd;
+    if pidfd && !kernel.has(Feature::Pidfd) {
         return Err(Error::new(Step::Pidfd, 0, Errno::ENOSYS));
     }
-    let parent = Parent { block_signals: !input.kernel.has(Feature::ClearSighand), pidfd };
-    Ok(Plan { ops: writer.finish()?, mode: input.mode, reason, parent })
+    let parent = Parent {
+        block_signals: !kernel.has(Feature::ClearSighand),
+        pidfd,
+        share_fds: fds::shares(input),
+        stack: fds::needs_stack(input),
+    };
+    Ok(Plan { ops: writer.finish()?, request, kernel, mode, reason, parent })
 }
 
 /// How much room [`compile`] takes, at most.

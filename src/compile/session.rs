@@ -1,11 +1,13 @@
 //! Session, process group and terminal.
 
+use core::mem::offset_of;
+
 use linux_raw_sys::ioctl::{TIOCSCTTY, TIOCSPGRP};
 
 use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::plan::op::{Arg, Tag, sys};
+use crate::plan::op::{Frame, InFrame, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::request::Request;
 
@@ -48,10 +50,17 @@ pub(super) fn foreground<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
     let Some(fd) = request.foreground else { return };
     let shield = Tag::new(Step::Shield);
     super::signals::block_all(plan, shield);
+    let tag = Tag::new(Step::Foreground);
     let pgrp = match request.pgrp {
-        Some(pgrp) if pgrp > 0 => plan.value(pgrp),
-        None if !request.session => plan.value(input.caller.pgrp),
-        _ => Arg::raw(input.caller.tid),
+        Some(pgrp) if pgrp > 0 => pgrp,
+        None if !request.session => input.caller.pgrp,
+        _ => {
+            // The child's own, which the kernel has put where the child finds it.
+            let pid = InFrame(offset_of!(Frame, tid));
+            plan.push(tag, sys!(IOCTL, fd, TIOCSPGRP, pid));
+            return;
+        }
     };
-    plan.push(Tag::new(Step::Foreground), sys!(IOCTL, fd, TIOCSPGRP, pgrp));
+    let pgrp = plan.value(pgrp);
+    plan.push(tag, sys!(IOCTL, fd, TIOCSPGRP, pgrp));
 }

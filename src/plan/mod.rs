@@ -19,8 +19,10 @@ pub use step::Step;
 use crate::array::CStrArray;
 use crate::errno::Errno;
 use crate::error::Error;
+use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
-use op::{Arg, Call, IntoArg, Op, Tag, flags};
+use crate::request::Request;
+use op::{Arg, Call, IntoArg, Op, Tag, flags, flags_of};
 
 /// Room for a plan of up to `OPS` system calls and `WORDS` machine words of
 /// texts, such as the paths of a search.
@@ -126,6 +128,8 @@ impl<'s> From<&'s mut HeapBuffer> for Storage<'s> {
 /// What a child is going to execute. `Debug` and `Display` print it like strace.
 pub struct Plan<'a> {
     pub(crate) ops: &'a [Op<'a>],
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) kernel: Kernel,
     pub(crate) mode: Mode,
     pub(crate) reason: Reason,
     /// What the parent must do around the clone.
@@ -138,6 +142,11 @@ pub(crate) struct Parent {
     /// All signals are blocked when the child starts.
     pub(crate) block_signals: bool,
     pub(crate) pidfd: bool,
+    /// The child starts with the parent's table of descriptors, until its first
+    /// op takes a copy of the part that it needs.
+    pub(crate) share_fds: bool,
+    /// An op needs a stack below the frame.
+    pub(crate) stack: bool,
 }
 
 impl Plan<'_> {
@@ -286,16 +295,18 @@ impl<'a> Writer<'a> {
         Arg::raw(place.cast_const().cast())
     }
 
-    /// The end of a stack of `count` words in the arena.
-    pub(crate) fn stack(&mut self, count: usize) -> *const () {
-        self.words(count).map_or(core::ptr::null(), |words| words.as_mut_ptr_range().end.cast())
-    }
-
     /// Appends a call of `function`, a `extern "C" fn(*const T) -> isize`, with
     /// `data`, on the stack that ends at `stack`.
-    pub(crate) fn call(&mut self, tag: Tag, function: *const (), data: Arg<'a>, stack: *const ()) {
-        let args = &[Arg::raw(function), data, Arg::raw(stack)];
-        self.push(tag, Call { nr: 0, flags: flags::CALL, args });
+    pub(crate) fn call(
+        &mut self,
+        tag: Tag,
+        function: *const (),
+        data: Arg<'a>,
+        stack: impl IntoArg<'a>,
+    ) {
+        let flags = flags::CALL | flags_of(&stack);
+        let args = &[Arg::raw(function), data, stack.into_arg()];
+        self.push(tag, Call { nr: 0, flags, args });
     }
 
     /// How much has been appended, whether there was room or not.

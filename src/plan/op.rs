@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32};
 
 use crate::errno::Errno;
 use crate::plan::Step;
+use crate::uapi::CLOSE_RANGE_UNSHARE;
 
 /// `Op::ok_errno`: whatever the call returns is fine.
 pub(crate) const ANY_ERRNO: u16 = u16::MAX;
@@ -27,6 +28,8 @@ pub(crate) mod flags {
     pub(crate) const LAST: u8 = 16;
     /// Call the function `args[0]` with `args[1]` on the stack `args[2]`.
     pub(crate) const CALL: u8 = 32;
+    /// `args[2]` is an offset from the frame, which each child has its own of.
+    pub(crate) const FRAME: u8 = 64;
 }
 
 /// One system call of a plan: a cache line.
@@ -109,6 +112,10 @@ unsafe impl Sync for Arg<'_> {}
 #[derive(Clone, Copy)]
 pub(crate) struct Saved;
 
+/// The third argument of an op that points into the child's frame, at an offset.
+#[derive(Clone, Copy)]
+pub(crate) struct InFrame(pub(crate) usize);
+
 impl<'a> Arg<'a> {
     pub(crate) const ZERO: Self = Self::int(0);
 
@@ -172,6 +179,14 @@ impl<'a> IntoArg<'a> for Saved {
     }
 
     const FLAGS: u8 = flags::USE;
+}
+
+impl<'a> IntoArg<'a> for InFrame {
+    fn into_arg(self) -> Arg<'a> {
+        Arg::int(self.0 as isize)
+    }
+
+    const FLAGS: u8 = flags::FRAME;
 }
 
 /// The flags of an argument, with its type inferred.
@@ -262,4 +277,16 @@ pub(crate) const EPILOGUE: [Op<'static>; 2] = {
     let mut group = exit(sc::nr::EXIT_GROUP);
     group.ok_any();
     [group, exit(sc::nr::EXIT)]
+};
+
+/// Takes a copy of the table of descriptors, and ends with status 0 if it could.
+/// Nothing has the number that it drops: were the table still shared, no harm would
+/// be done.
+pub(crate) const UNSHARE: [Op<'static>; 3] = {
+    let none = Arg::int(u32::MAX as isize);
+    let args = &[none, none, Arg::int(CLOSE_RANGE_UNSHARE as isize)];
+    let call = Call { nr: sc::nr::CLOSE_RANGE as u32, flags: 0, args };
+    let mut exit = EPILOGUE[0];
+    exit.args[0] = Arg::ZERO;
+    [Op::new(Tag::new(Step::CloseOthers), call), exit, EPILOGUE[1]]
 };

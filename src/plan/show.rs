@@ -14,7 +14,7 @@ use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
 use crate::mode::Mode;
 use crate::text::{Digits, ascii};
-use crate::uapi::CLOSE_RANGE_CLOEXEC;
+use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
 /// How an argument reads.
 #[derive(Clone, Copy)]
@@ -62,7 +62,10 @@ fn names(kind: Kind) -> &'static [(u32, &'static str)] {
         }
         Mask => &[(uapi::SIG_SETMASK, "SIG_SETMASK")],
         At => &[(uapi::AT_EMPTY_PATH, "AT_EMPTY_PATH")],
-        CloseRange => &[(CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC")],
+        CloseRange => &[
+            (CLOSE_RANGE_UNSHARE, "CLOSE_RANGE_UNSHARE"),
+            (CLOSE_RANGE_CLOEXEC, "CLOSE_RANGE_CLOEXEC"),
+        ],
         _ => &[],
     }
 }
@@ -131,6 +134,7 @@ impl fmt::Display for Plan<'_> {
             Mode::Vfork => "vfork: CLONE_VM|CLONE_VFORK",
             Mode::Fork => "fork: CLONE_VFORK",
         })?;
+        f.write_str(if self.parent.share_fds { "|CLONE_FILES" } else { "" })?;
         f.write_str(if self.parent.block_signals {
             ", all signals blocked"
         } else {

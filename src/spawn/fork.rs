@@ -7,45 +7,34 @@
 
 use core::ffi::c_void;
 
-use super::{Attempt, Frame, caller, conclude, make};
-use crate::compile::{self, Input};
+use super::{Frame, conclude, make};
+use crate::compile;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::Fd;
 use crate::kernel::Feature;
-use crate::mode::{Mode, Reason};
-use crate::plan::{Step, Storage};
+use crate::plan::{Plan, Step};
 use crate::process::Process;
 use crate::request::Request;
 use crate::sys;
 
-pub(super) fn spawn(
-    request: &Request<'_>,
-    attempt: Attempt,
-    reason: Reason,
-    storage: Storage<'_>,
-) -> Result<Process, Error> {
-    let kernel = attempt.kernel;
+pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let failed = |errno| Error::new(Step::Report, 0, errno);
     let page = SharedFrame::new().map_err(failed)?;
     let frame = page.frame();
-    let pipe = if kernel.has(Feature::Suspends) {
+    let pipe = if plan.kernel.has(Feature::Suspends) {
         None
     } else {
-        Some(unnamed_pipe(request).map_err(failed)?)
+        Some(unnamed_pipe(plan.request).map_err(failed)?)
     };
-    let end = pipe.as_ref().map(|(_, writer)| writer.raw());
-    let caller = caller(request, attempt, frame.tid.as_ptr().cast_const().cast(), end);
-    let input = Input { request, kernel, mode: Mode::Fork, caller };
-    let plan = compile::compile(input, reason, storage)?;
     // SAFETY: The child has its own copy of all but the frame, which stays until
     // `page` goes, after the child's exec or end.
-    let made = unsafe { make(&plan, kernel, frame) }?;
+    let made = unsafe { make(plan, frame) }?;
     if let Some((reader, writer)) = pipe {
         drop(writer);
         sys::wait_for_end_of_file(reader.raw());
     }
-    conclude(&plan, kernel, frame, made)
+    conclude(plan, frame, made)
 }
 
 /// A frame in a page of its own, shared with forks.

@@ -22,7 +22,7 @@ use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::{self, Mode};
-use crate::plan::op::{EPILOGUE, Frame};
+use crate::plan::op::{EPILOGUE, Frame, Op, UNSHARE};
 use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
 use crate::request::{FdAction, Request};
@@ -61,7 +61,7 @@ impl Request<'_> {
     pub fn plan<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Plan<'s>, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         let (mode, reason) = mode::choose(self, kernel)?;
-        let caller = caller(self, Attempt::on(kernel), ptr::dangling(), None);
+        let caller = caller(self, Attempt::on(kernel));
         compile::compile(Input { request: self, kernel, mode, caller }, reason, storage.into())
     }
 
@@ -73,9 +73,8 @@ impl Request<'_> {
     pub fn needed(&self) -> Result<Needed, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         let (mode, _) = mode::choose(self, kernel)?;
-        // The pipe that a fork may have splits a range, whatever its number is.
-        let pipe = if kernel.has(Feature::Suspends) { None } else { Some(c_int::MAX) };
-        let caller = caller(self, Attempt::on(kernel), ptr::dangling(), pipe);
+        // A table that is shared takes more ops than one that is not.
+        let caller = Caller { sources_open: true, ..caller(self, Attempt::on(kernel)) };
         compile::needed(Input { request: self, kernel, mode, caller })
     }
 
@@ -125,10 +124,18 @@ impl Request<'_> {
     }
 
     fn spawn_on(&self, attempt: Attempt, storage: Storage<'_>) -> Result<Process, Error> {
-        let (mode, reason) = mode::choose(self, attempt.kernel)?;
-        match mode {
-            Mode::Vfork => vfork::spawn(self, attempt, reason, storage),
-            Mode::Fork => fork::spawn(self, attempt, reason, storage),
+        let kernel = attempt.kernel;
+        let (mode, reason) = mode::choose(self, kernel)?;
+        let caller = caller(self, attempt);
+        compile::compile(Input { request: self, kernel, mode, caller }, reason, storage)?.run()
+    }
+}
+
+impl Plan<'_> {
+    fn run(&self) -> Result<Process, Error> {
+        match self.mode {
+            Mode::Vfork => vfork::run(self),
+            Mode::Fork => fork::run(self),
         }
     }
 }
@@ -164,8 +171,6 @@ impl Frame {
 fn caller<'a>(
     request: &Request<'a>,
     Attempt { kernel, parent_is_outside }: Attempt,
-    tid: *const (),
-    pipe: Option<c_int>,
 ) -> Caller<'a> {
     let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some();
     let mut ignored = SigSet::EMPTY;
@@ -189,8 +194,7 @@ fn caller<'a>(
             _ => 0,
         },
         pgrp: if request.foreground.is_some() { sys::getpgrp() } else { 0 },
-        tid,
-        pipe,
+        sources_open: !request.pidfd || compile::sources(request).all(sys::is_open),
     }
 }
 
@@ -207,7 +211,7 @@ struct Made {
 /// `frame` must be written by this child only, and stay, with the plan and all
 /// it points to, until the child has left this address space. A `Vfork` plan
 /// must have been compiled for a kernel that shares memory and suspends.
-unsafe fn make(plan: &Plan<'_>, kernel: Kernel, frame: &Frame) -> Result<Made, Error> {
+unsafe fn make(plan: &Plan<'_>, frame: &Frame) -> Result<Made, Error> {
     let failed = |errno| Error::new(Step::Clone, 0, errno);
     let mask = if plan.parent.block_signals {
         Some(sys::set_signal_mask(SigSet::ALL).map_err(failed)?)
@@ -215,11 +219,11 @@ unsafe fn make(plan: &Plan<'_>, kernel: Kernel, frame: &Frame) -> Result<Made, E
         None
     };
     let mut pidfd = -1;
-    let at_once = plan.parent.pidfd && kernel.has(Feature::ClonePidfd);
+    let at_once = plan.parent.pidfd && plan.kernel.has(Feature::ClonePidfd);
     let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
     // SAFETY: The caller's promises are those that `clone` asks for.
-    let result = unsafe { clone(kernel, plan.mode, place, start) };
+    let result = unsafe { clone(plan.kernel, plan.mode, plan.parent.share_fds, place, start) };
     if let Some(mask) = mask {
         // It cannot fail: the arguments are those of the call above.
         let _ = sys::set_signal_mask(mask);
@@ -236,12 +240,16 @@ unsafe fn make(plan: &Plan<'_>, kernel: Kernel, frame: &Frame) -> Result<Made, E
 unsafe fn clone(
     kernel: Kernel,
     mode: Mode,
+    share_fds: bool,
     pidfd: Option<&mut c_int>,
     start: Start<'_>,
 ) -> Result<c_int, Errno> {
     let mut flags = uapi::CLONE_VFORK | uapi::CLONE_CHILD_SETTID;
     if mode == Mode::Vfork {
         flags |= uapi::CLONE_VM | uapi::CLONE_CHILD_CLEARTID;
+    }
+    if share_fds {
+        flags |= uapi::CLONE_FILES;
     }
     if pidfd.is_some() {
         flags |= uapi::CLONE_PIDFD;
@@ -280,7 +288,7 @@ unsafe fn clone(
 }
 
 /// Reads what became of a child that is past its exec or its end.
-fn conclude(plan: &Plan<'_>, kernel: Kernel, frame: &Frame, made: Made) -> Result<Process, Error> {
+fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error> {
     let Made { pid, pidfd } = made;
     let errno = frame.errno.load(Ordering::Acquire) as i32;
     if let Some(errno) = Errno::from_raw(errno) {
@@ -292,7 +300,7 @@ fn conclude(plan: &Plan<'_>, kernel: Kernel, frame: &Frame, made: Made) -> Resul
     }
     // exec sets the exit signal to SIGCHLD. A child that still has another one
     // is dying without having come so far: wait for it.
-    if kernel.has(Feature::NoExitSignal) {
+    if plan.kernel.has(Feature::NoExitSignal) {
         let options = uapi::WEXITED | uapi::__WCLONE;
         if let Ok(info) = sys::waitid(Target::Pid(pid), options, None) {
             let status = WaitStatus::from_siginfo(info.code, info.status);
@@ -328,8 +336,13 @@ pub(crate) fn probe(known: Kernel) -> Result<Kernel, Error> {
 
 /// What is tried without, one after the other and then together, until a child
 /// can be made.
-const WISHES: [Feature; 4] =
-    [Feature::NoExitSignal, Feature::ClearSighand, Feature::Clone3, Feature::SharedMemory];
+const WISHES: [Feature; 5] = [
+    Feature::ShareFds,
+    Feature::NoExitSignal,
+    Feature::ClearSighand,
+    Feature::Clone3,
+    Feature::SharedMemory,
+];
 
 /// Tries what a spawn would like best, then less.
 fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
@@ -358,11 +371,16 @@ fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
 fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, Errno> {
     let frame = Frame::new();
     let mode = if kernel.shares_memory() { Mode::Vfork } else { Mode::Fork };
-    let start = Start { ops: EPILOGUE.as_ptr(), frame: &raw const frame };
-    // SAFETY: The frame outlives the child, which is waited for below; the
-    // epilogue points to nothing.
-    let pid = unsafe { clone(kernel, mode, pidfd, start) }?;
-    let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
+    let shares_fds = kernel.has(Feature::ShareFds);
+    let ops: &[Op<'_>] = if shares_fds { &UNSHARE } else { &EPILOGUE };
+    let start = Start { ops: ops.as_ptr(), frame: &raw const frame };
+    // SAFETY: Frame and ops outlive the child, which is waited for below; the
+    // ops point to nothing.
+    let pid = unsafe { clone(kernel, mode, shares_fds, pidfd, start) }?;
+    let end = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
+    if shares_fds && !end.is_ok_and(|end| end.status == 0) {
+        kernel = kernel.without(Feature::ShareFds);
+    }
     // CLEARTID wrote a 0 where we see it, or it wrote elsewhere.
     if mode == Mode::Vfork && frame.tid.load(Ordering::Acquire) != 0 {
         kernel = kernel.without(Feature::Suspends);

@@ -1,28 +1,38 @@
 //! The child borrows the parent's memory, and the calling thread waits.
 
-use super::{Attempt, Frame, caller, conclude, make, wait_until_gone};
-use crate::compile::{self, Input};
-use crate::error::Error;
-use crate::mode::{Mode, Reason};
-use crate::plan::Storage;
-use crate::process::Process;
-use crate::request::Request;
+use core::mem::{MaybeUninit, offset_of};
 
-pub(super) fn spawn(
-    request: &Request<'_>,
-    attempt: Attempt,
-    reason: Reason,
-    storage: Storage<'_>,
-) -> Result<Process, Error> {
-    let kernel = attempt.kernel;
-    let frame = Frame::new();
-    let caller = caller(request, attempt, frame.tid.as_ptr().cast_const().cast(), None);
-    let input = Input { request, kernel, mode: Mode::Vfork, caller };
-    let plan = compile::compile(input, reason, storage)?;
-    // SAFETY: Frame, plan and request stay on this thread's stack and in borrows
-    // that outlive it until `wait_until_gone` has returned. `mode` chooses vfork
-    // only on a kernel that shares memory.
-    let made = unsafe { make(&plan, kernel, &frame) }?;
-    wait_until_gone(&frame);
-    conclude(&plan, kernel, &frame, made)
+use super::fallback::STACK_WORDS;
+use super::{Frame, conclude, make, wait_until_gone};
+use crate::error::Error;
+use crate::plan::Plan;
+use crate::process::Process;
+
+pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
+    if plan.parent.stack { run_with_stack(plan) } else { run_in(plan, &Frame::new()) }
+}
+
+/// A frame with the stack below it that an op may ask for.
+#[repr(C, align(64))]
+struct FrameOnStack {
+    stack: [MaybeUninit<usize>; STACK_WORDS],
+    frame: Frame,
+}
+
+// Out of line, so that who needs no such stack does not pay for it.
+#[inline(never)]
+fn run_with_stack(plan: &Plan<'_>) -> Result<Process, Error> {
+    const { assert!(offset_of!(FrameOnStack, frame) == STACK_WORDS * size_of::<usize>()) };
+    let room = FrameOnStack { stack: [MaybeUninit::uninit(); STACK_WORDS], frame: Frame::new() };
+    run_in(plan, &room.frame)
+}
+
+fn run_in(plan: &Plan<'_>, frame: &Frame) -> Result<Process, Error> {
+    // SAFETY: `frame` is new, and its stack is there if the plan wants one. It
+    // and what the plan borrows outlive the child's stay, which
+    // `wait_until_gone` waits for. `mode` chooses vfork only on a kernel that
+    // shares memory.
+    let made = unsafe { make(plan, frame) }?;
+    wait_until_gone(frame);
+    conclude(plan, frame, made)
 }

@@ -44,6 +44,7 @@ pub(crate) fn each_setup() -> Vec<Setup> {
             continue;
         }
         let lacks = [
+            Feature::ShareFds,
             Feature::CloseRangeCloexec,
             Feature::CloseRange,
             Feature::ClearSighand,

@@ -18,6 +18,7 @@ use crate::plan::op::{ANY_ERRNO, Op, flags};
 use crate::plan::{Buffer, Step};
 use crate::request::{Exec, FdAction, OtherFds, Request};
 use crate::signal::SigSet;
+use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
 /// An open file, and whether exec closes the descriptor.
 type Table = BTreeMap<RawFd, (i32, bool)>;
@@ -72,7 +73,7 @@ fn apply(table: &mut Table, op: &Op<'_>, saved: RawFd) -> Result<RawFd, Errno> {
         sc::nr::CLOSE => table.remove(&fd).map(|_| 0).ok_or(Errno::EBADF),
         sc::nr::CLOSE_RANGE => {
             assert!(first <= second, "an empty range");
-            let marks = third as u32 == crate::uapi::CLOSE_RANGE_CLOEXEC;
+            let marks = third as u32 == CLOSE_RANGE_CLOEXEC;
             table.retain(|fd, (_, cloexec)| {
                 let within = (first..=second).contains(&i64::from(*fd));
                 *cloexec |= within && marks;
@@ -138,14 +139,20 @@ fn check(actions: &[FdAction<'_>], caller: &Table, others: OtherFds, kernel: Ker
             ignored: SigSet::EMPTY,
             pid: 0,
             pgrp: 0,
-            tid: core::ptr::null(),
-            pipe: None,
+            sources_open: true,
         },
     };
     let mut buffer = Buffer::<128, 64>::new();
     let plan = compile::compile(input, Reason::Default, (&mut buffer).into());
     let plan: Result<_, Error> = plan;
-    let ops = plan.expect("a valid request").ops;
+    let plan = plan.expect("a valid request");
+    let ops = plan.ops;
+    // What is shared is the parent's until the first op has copied it.
+    let copies = |op: &Op<'_>| {
+        op.nr as usize == sc::nr::CLOSE_RANGE && op.args[2].value() as u32 == CLOSE_RANGE_UNSHARE
+    };
+    assert_eq!(plan.parent.share_fds, ops.first().is_some_and(copies), "{plan}");
+    assert!(!ops.iter().skip(1).any(copies), "{plan}");
     let needed = compile::needed(input).expect("a valid request");
     assert!(needed.ops >= ops.len(), "{needed:?} for {} ops", ops.len());
 
@@ -195,11 +202,13 @@ proptest! {
         open in prop::collection::btree_map(0..12, any::<bool>(), 0..12),
         inherits in any::<bool>(),
         marks in any::<bool>(),
+        shares in any::<bool>(),
     ) {
         let caller = open.into_iter().map(|(fd, cloexec)| (fd, (fd, cloexec))).collect();
         let others = if inherits { OtherFds::Inherit } else { OtherFds::Close };
         let kernel = Kernel::NEWEST;
         let kernel = if marks { kernel } else { kernel.without(Feature::CloseRangeCloexec) };
+        let kernel = if shares { kernel } else { kernel.without(Feature::ShareFds) };
         check(&actions, &caller, others, kernel);
     }
 }
