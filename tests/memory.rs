@@ -311,11 +311,8 @@ fn a_child_writes_nothing_but_its_frame() {
                 // Where the kernel lacks close_range, there is a stack below the
                 // frame, which then is aligned.
                 let frame = differences.last().expect("a tid") & !63;
-                let stack = if setup.kernel.has(Feature::CloseRange) {
-                    0..0
-                } else {
-                    frame - 6144..frame
-                };
+                let stack =
+                    if setup.kernel.has(Feature::CloseRange) { 0..0 } else { frame - 6144..frame };
                 let own = differences.iter().copied().filter(|address| !stack.contains(address));
                 let own: Vec<u64> = own.collect();
                 // `failed`, `errno` and `tid`, side by side.

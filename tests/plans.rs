@@ -83,7 +83,10 @@ fn arguments_print_escaped_and_the_environment_not_at_all() {
     let plan = format!("{:?}", request.plan(&mut room).expect("a valid request"));
     assert!(plan.contains(r#"execve("/x", ["\\ \"\0119\377"], envp)  last"#), "{plan}");
     assert!(!plan.contains("secret"));
-    assert!(plan.ends_with("mode vfork: CLONE_VM|CLONE_VFORK|CLONE_FILES, all signals blocked"), "{plan}");
+    assert!(
+        plan.ends_with("mode vfork: CLONE_VM|CLONE_VFORK|CLONE_FILES, all signals blocked"),
+        "{plan}"
+    );
 }
 
 #[test]

@@ -179,31 +179,36 @@ pub(super) fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     }
 }
 
-/// Whether the child starts with its parent's table of descriptors, and copies
-/// the low part: clone would copy all of it.
+/// The highest descriptor that the child needs, if it starts with its parent's
+/// table and copies the part up to it: clone would copy all.
 ///
 /// A hook may look at any descriptor. And the table that is shared has the pidfd
 /// too, which must not become a source that is not open.
-pub(super) fn shares(input: Input<'_>) -> bool {
+#[inline(never)]
+pub(super) fn last_copied(input: &Input<'_>) -> Option<u32> {
     let Input { request, kernel, caller, .. } = input;
-    kernel.has(Feature::ShareFds)
+    let shares = kernel.has(Feature::ShareFds)
         && request.other_fds == OtherFds::Close
         && request.hook.is_none()
-        && (!request.pidfd || caller.sources_open)
+        && (!request.pidfd || caller.sources_open);
+    if shares {
+        let mut last = STDERR;
+        all_sources(request, &mut |fd| {
+            last = last.max(fd);
+            true
+        });
+        // What is negative is refused elsewhere.
+        return Some(last as u32);
+    }
+    None
 }
 
 /// Copies the descriptors up to the highest that the child needs, and no other.
 pub(super) fn drop_high(plan: &mut Writer<'_>, input: Input<'_>) {
-    if shares(input) {
-        let first = highest_source(input.request) + 1;
+    if let Some(last) = last_copied(&input) {
         let tag = Tag::new(Step::CloseOthers);
-        plan.push(tag, sys!(CLOSE_RANGE, first, u32::MAX, CLOSE_RANGE_UNSHARE));
+        plan.push(tag, sys!(CLOSE_RANGE, last + 1, u32::MAX, CLOSE_RANGE_UNSHARE));
     }
-}
-
-fn highest_source(request: &Request<'_>) -> u32 {
-    // What is negative is refused elsewhere.
-    sources(request).fold(STDERR, Ord::max) as u32
 }
 
 /// How descriptors are closed at the end of a plan.
@@ -217,7 +222,7 @@ enum Closing {
     List,
 }
 
-fn closing(Input { request, kernel, .. }: Input<'_>) -> Closing {
+fn closing(Input { request, kernel, .. }: &Input<'_>) -> Closing {
     // A busy file may be so by a descriptor of the caller's, which the child has
     // a copy of: closed, not marked, or no retry would help. But what tells an
     // emulated parent of the exec must last until then.
@@ -233,13 +238,6 @@ fn closing(Input { request, kernel, .. }: Input<'_>) -> Closing {
     }
 }
 
-/// Whether the plan holds a call of [`mark_others`] on a stack of its own.
-pub(super) fn needs_stack(input: Input<'_>) -> bool {
-    input.request.other_fds == OtherFds::Close
-        && input.mode == Mode::Vfork
-        && closing(input) == Closing::List
-}
-
 /// Closes what the request does not name, by what the kernel offers.
 pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
     let request = input.request;
@@ -247,7 +245,7 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
         return;
     }
     let tag = Tag::new(Step::CloseOthers);
-    let (flags, exec) = match (closing(input), request.exec) {
+    let (flags, exec) = match (closing(&input), request.exec) {
         (Closing::List, _) => {
             let others = plan.value(Others(request.fds));
             let function = mark_others as *const ();
@@ -266,7 +264,7 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
         (Closing::Close, _) => (0, None),
     };
     // Above the sources there is nothing left but what the child has made.
-    let last = if shares(input) { highest_source(request) } else { u32::MAX };
+    let last = last_copied(&input).unwrap_or(u32::MAX);
     let mut first = STDERR as u32 + 1;
     while first <= last {
         let kept = next_kept(request.fds, exec, first).filter(|kept| *kept <= last);
@@ -289,16 +287,18 @@ fn next_kept(actions: &[FdAction<'_>], also: Option<RawFd>, first: u32) -> Optio
     kept.filter(|fd| *fd >= first).min()
 }
 
-/// The descriptors of the caller's that the child uses, besides 0, 1 and 2.
-pub(crate) fn sources<'a>(request: &'a Request<'a>) -> impl Iterator<Item = RawFd> + 'a {
+/// Whether `is_fine` holds for each descriptor of the caller's that the child
+/// uses, besides 0, 1 and 2.
+#[inline(never)]
+pub(crate) fn all_sources(request: &Request<'_>, is_fine: &mut dyn FnMut(RawFd) -> bool) -> bool {
     let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
     let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
     let single = [dir, exec, request.ctty, request.foreground];
-    let mapped = request.fds.iter().filter_map(|action| match *action {
-        FdAction::Map { parent_fd, .. } => Some(parent_fd),
-        _ => None,
-    });
-    single.into_iter().flatten().chain(mapped)
+    single.iter().flatten().all(|fd| is_fine(*fd))
+        && request.fds.iter().all(|action| match *action {
+            FdAction::Map { parent_fd, .. } => is_fine(parent_fd),
+            _ => true,
+        })
 }
 
 /// Whether a step after the moves would find another file at `fd`.
@@ -311,8 +311,8 @@ pub(super) fn is_overwritten(request: &Request<'_>, fd: RawFd) -> bool {
 
 /// Whether the request names the descriptor `fd`, in the caller or the child.
 pub(crate) fn names(request: &Request<'_>, fd: RawFd) -> bool {
-    let targets = request.fds.iter().map(FdAction::child_fd);
-    sources(request).chain(targets).any(|named| named == fd)
+    request.fds.iter().any(|action| action.child_fd() == fd)
+        || !all_sources(request, &mut |source| source != fd)
 }
 
 #[cfg(test)]

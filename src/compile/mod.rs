@@ -23,7 +23,7 @@ use crate::plan::{Parent, Plan, Step, Storage, Writer};
 use crate::request::Request;
 use crate::signal::SigSet;
 
-pub(crate) use fds::{names, sources};
+pub(crate) use fds::{all_sources, names};
 
 /// What the parent has read of itself, as far as the request depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +107,8 @@ pub(crate) fn compile<'a>(
     let parent = Parent {
         block_signals: !kernel.has(Feature::ClearSighand),
         pidfd,
-        share_fds: fds::shares(input),
-        stack: fds::needs_stack(input),
+        share_fds: fds::last_copied(&input).is_some(),
+        stack: writer.needs_stack(),
     };
     Ok(Plan { ops: writer.finish()?, request, kernel, mode, reason, parent })
 }

@@ -41,6 +41,11 @@ pub(super) fn no_new_privs(plan: &mut Writer<'_>, request: &Request<'_>) {
 /// Calls the hook.
 pub(super) fn hook<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(hook) = &request.hook {
-        plan.call(Tag::new(Step::Hook), call_hook as *const (), Arg::ptr(hook), Arg::raw(hook.stack.cast()));
+        plan.call(
+            Tag::new(Step::Hook),
+            call_hook as *const (),
+            Arg::ptr(hook),
+            Arg::raw(hook.stack.cast()),
+        );
     }
 }

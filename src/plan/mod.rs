@@ -178,6 +178,8 @@ pub(crate) struct Writer<'a> {
     needed: Needed,
     /// Whether the arena ran out: then some ops point nowhere.
     too_small: bool,
+    /// Whether an op calls a function on the stack below the frame.
+    needs_stack: bool,
     /// What is written to once there is no room.
     spare: Op<'a>,
 }
@@ -185,22 +187,32 @@ pub(crate) struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub(crate) fn new(Storage { ops, words }: Storage<'a>) -> Self {
         let needed = Needed { ops: 0, words: 0 };
-        Self { ops, words, needed, too_small: false, spare: Op::NONE }
+        Self { ops, words, needed, too_small: false, needs_stack: false, spare: Op::NONE }
     }
 
     /// Appends `call` as part of `tag`, and returns the op to say more of it.
     #[allow(clippy::inline_always)] // each call of it would take twice the room
     #[inline(always)]
     pub(crate) fn push(&mut self, tag: Tag, call: Call<'_, 'a>) -> &mut Op<'a> {
-        self.append(tag, call.nr | u32::from(call.flags) << 24, call.args)
+        let arg = |place: usize| call.args.get(place).copied().unwrap_or(Arg::ZERO);
+        let head = call.nr | u32::from(call.flags) << 24;
+        let op = self.append(tag, head, arg(0), arg(1), arg(2));
+        if call.args.len() > 3 {
+            op.args[3] = arg(3);
+        }
+        if call.args.len() > 4 {
+            op.args[4] = arg(4);
+        }
+        op
     }
 
-    /// [`push`](Self::push), with all in registers and out of line: there are
-    /// some 40 calls, and programs of 20 KiB.
+    /// The op with the arguments that most calls have, in registers and out of
+    /// line: there are some 40 calls, and programs of 20 KiB.
     #[inline(never)]
-    fn append(&mut self, tag: Tag, head: u32, args: &[Arg<'a>]) -> &mut Op<'a> {
+    fn append(&mut self, tag: Tag, head: u32, a: Arg<'a>, b: Arg<'a>, c: Arg<'a>) -> &mut Op<'a> {
         let slot = self.ops.get_mut(self.needed.ops);
         self.needed.ops += 1;
+        let args = &[a, b, c];
         let op = Op::new(tag, Call { nr: head & 0xff_ffff, flags: (head >> 24) as u8, args });
         let Some(slot) = slot else {
             self.spare = op;
@@ -305,6 +317,7 @@ impl<'a> Writer<'a> {
         stack: impl IntoArg<'a>,
     ) {
         let flags = flags::CALL | flags_of(&stack);
+        self.needs_stack |= flags & flags::FRAME != 0;
         let args = &[Arg::raw(function), data, stack.into_arg()];
         self.push(tag, Call { nr: 0, flags, args });
     }
@@ -312,6 +325,11 @@ impl<'a> Writer<'a> {
     /// How much has been appended, whether there was room or not.
     pub(crate) fn needed(&self) -> Needed {
         self.needed
+    }
+
+    /// Whether an op calls a function on the stack below the frame.
+    pub(crate) fn needs_stack(&self) -> bool {
+        self.needs_stack
     }
 
     /// The ops, the last of which with `EXEC` reports.

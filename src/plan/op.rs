@@ -91,6 +91,7 @@ impl Tag {
     }
 
     /// The item at `index`; a list longer than 65,535 shares the last number.
+    #[inline(never)]
     pub(crate) const fn item(step: Step, index: usize) -> Self {
         let index = if index > u16::MAX as usize { u16::MAX } else { index as u16 };
         Self { step, index }
@@ -267,26 +268,28 @@ impl<'a> Op<'a> {
     }
 }
 
-/// Ends a child that failed. Both calls may be refused by a filter, and then
-/// the child has no way left to end: it spins here, and runs nothing else.
-pub(crate) const EPILOGUE: [Op<'static>; 2] = {
-    const fn exit(nr: usize) -> Op<'static> {
-        let call = Call { nr: nr as u32, flags: 0, args: &[Arg::int(127)] };
-        Op::new(Tag::new(Step::Exit), call)
+/// Ops that need no request: `ENDS[2..]` end a child that failed, all of them probe
+/// the kernel.
+///
+/// The probe takes a copy of the table of descriptors, and ends with status 0 if it
+/// could. Nothing has the number that it drops: were the table still shared, no harm
+/// would be done.
+static ENDS: [Op<'static>; 4] = {
+    const fn op(nr: usize, args: &[Arg<'static>]) -> Op<'static> {
+        Op::new(Tag::new(Step::Exit), Call { nr: nr as u32, flags: 0, args })
     }
-    let mut group = exit(sc::nr::EXIT_GROUP);
-    group.ok_any();
-    [group, exit(sc::nr::EXIT)]
+    let none = Arg::int(u32::MAX as isize);
+    let copy = op(sc::nr::CLOSE_RANGE, &[none, none, Arg::int(CLOSE_RANGE_UNSHARE as isize)]);
+    let mut success = op(sc::nr::EXIT_GROUP, &[Arg::ZERO]);
+    success.ok_any();
+    let mut failure = op(sc::nr::EXIT_GROUP, &[Arg::int(127)]);
+    failure.ok_any();
+    [copy, success, failure, op(sc::nr::EXIT, &[Arg::int(127)])]
 };
 
-/// Takes a copy of the table of descriptors, and ends with status 0 if it could.
-/// Nothing has the number that it drops: were the table still shared, no harm would
-/// be done.
-pub(crate) const UNSHARE: [Op<'static>; 3] = {
-    let none = Arg::int(u32::MAX as isize);
-    let args = &[none, none, Arg::int(CLOSE_RANGE_UNSHARE as isize)];
-    let call = Call { nr: sc::nr::CLOSE_RANGE as u32, flags: 0, args };
-    let mut exit = EPILOGUE[0];
-    exit.args[0] = Arg::ZERO;
-    [Op::new(Tag::new(Step::CloseOthers), call), exit, EPILOGUE[1]]
-};
+/// Copies the table of descriptors; exits with 0 or, if it could not, 127.
+pub(crate) const PROBE: &[Op<'static>] = &ENDS;
+
+/// Ends a child that failed. Both calls may be refused by a filter, and then
+/// the child has no way left to end: it spins here, and runs nothing else.
+pub(crate) const EPILOGUE: &[Op<'static>] = ENDS.split_at(2).1;

@@ -13,7 +13,7 @@ use super::{Plan, Step};
 use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
 use crate::mode::Mode;
-use crate::text::{Digits, ascii};
+use crate::text::{self, Digits, ascii};
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
 /// How an argument reads.
@@ -70,58 +70,59 @@ fn names(kind: Kind) -> &'static [(u32, &'static str)] {
     }
 }
 
-/// A call that a plan may hold.
-struct Signature {
-    nr: u16,
-    kinds: [Kind; 6],
-    name: &'static str,
+/// A call that a plan may hold: its number, and how its arguments read.
+type Signature = (u16, [Kind; 5]);
+
+/// `SIGNATURES` and, in one text, their names.
+macro_rules! signatures {
+    ($($nr:ident $name:literal $kinds:expr;)+) => {
+        static SIGNATURES: &[Signature] = &[$((nr::$nr as u16, first_five($kinds))),+];
+        static NAMES: &str = concat!($($name, "\n"),+);
+    };
 }
 
-const fn signature(nr: usize, name: &'static str, known: &[Kind]) -> Signature {
-    let mut kinds = [Kind::None; 6];
+const fn first_five(known: &[Kind]) -> [Kind; 5] {
+    let mut kinds = [Kind::None; 5];
     let mut place = 0;
     while place < known.len() {
         kinds[place] = known[place];
         place += 1;
     }
-    Signature { nr: nr as u16, kinds, name }
+    kinds
 }
 
-/// What a call that is not in the table looks like.
-static UNKNOWN: Signature = signature(0, "syscall", &[Int; 6]);
-
-static SIGNATURES: &[Signature] = &[
-    signature(nr::CHDIR, "chdir", &[Text]),
-    signature(nr::CHROOT, "chroot", &[Text]),
-    signature(nr::CLOSE, "close", &[Fd]),
-    signature(nr::CLOSE_RANGE, "close_range", &[Int, Int, CloseRange]),
-    signature(nr::DUP3, "dup3", &[Fd, Fd, Int]),
-    signature(nr::EXECVE, "execve", &[Text, Strings, Environ]),
-    signature(nr::EXECVEAT, "execveat", &[Fd, Text, Strings, Environ, At]),
-    signature(nr::EXIT, "exit", &[Int]),
-    signature(nr::EXIT_GROUP, "exit_group", &[Int]),
-    signature(nr::FCHDIR, "fchdir", &[Fd]),
-    signature(nr::FCNTL, "fcntl", &[Fd, Fcntl, Int]),
-    signature(nr::GETPPID, "getppid", &[]),
-    signature(nr::IOCTL, "ioctl", &[Fd, Ioctl, Pointer]),
-    signature(nr::IOPRIO_SET, "ioprio_set", &[Int, Int, Int]),
-    signature(nr::NANOSLEEP, "nanosleep", &[Pointer, Pointer]),
-    signature(nr::OPENAT, "openat", &[Fd, Text, Octal, Octal]),
-    signature(nr::PRCTL, "prctl", &[Prctl, Int]),
-    signature(nr::PRLIMIT64, "prlimit64", &[Int, Int, Pointer, Pointer]),
-    signature(nr::RT_SIGACTION, "rt_sigaction", &[Int, Pointer, Pointer, Int]),
-    signature(nr::RT_SIGPROCMASK, "rt_sigprocmask", &[Mask, Pointer, Pointer, Int]),
-    signature(nr::SCHED_SETAFFINITY, "sched_setaffinity", &[Int, Int, Pointer]),
-    signature(nr::SCHED_SETSCHEDULER, "sched_setscheduler", &[Int, Int, Pointer]),
-    signature(nr::SETGROUPS, "setgroups", &[Int, Pointer]),
-    signature(nr::SETPGID, "setpgid", &[Int, Int]),
-    signature(nr::SETPRIORITY, "setpriority", &[Int, Int, Int]),
-    signature(nr::SETRESGID, "setresgid", &[Int, Int, Int]),
-    signature(nr::SETRESUID, "setresuid", &[Int, Int, Int]),
-    signature(nr::SETSID, "setsid", &[]),
-    signature(nr::UMASK, "umask", &[Octal]),
-    signature(nr::WRITE, "write", &[Fd, Text, Int]),
-];
+signatures! {
+    CHDIR "chdir" &[Text];
+    CHROOT "chroot" &[Text];
+    CLOSE "close" &[Fd];
+    CLOSE_RANGE "close_range" &[Int, Int, CloseRange];
+    DUP3 "dup3" &[Fd, Fd, Int];
+    EXECVE "execve" &[Text, Strings, Environ];
+    EXECVEAT "execveat" &[Fd, Text, Strings, Environ, At];
+    EXIT "exit" &[Int];
+    EXIT_GROUP "exit_group" &[Int];
+    FCHDIR "fchdir" &[Fd];
+    FCNTL "fcntl" &[Fd, Fcntl, Int];
+    GETPPID "getppid" &[];
+    IOCTL "ioctl" &[Fd, Ioctl, Pointer];
+    IOPRIO_SET "ioprio_set" &[Int, Int, Int];
+    NANOSLEEP "nanosleep" &[Pointer, Pointer];
+    OPENAT "openat" &[Fd, Text, Octal, Octal];
+    PRCTL "prctl" &[Prctl, Int];
+    PRLIMIT64 "prlimit64" &[Int, Int, Pointer, Pointer];
+    RT_SIGACTION "rt_sigaction" &[Int, Pointer, Pointer, Int];
+    RT_SIGPROCMASK "rt_sigprocmask" &[Mask, Pointer, Pointer, Int];
+    SCHED_SETAFFINITY "sched_setaffinity" &[Int, Int, Pointer];
+    SCHED_SETSCHEDULER "sched_setscheduler" &[Int, Int, Pointer];
+    SETGROUPS "setgroups" &[Int, Pointer];
+    SETPGID "setpgid" &[Int, Int];
+    SETPRIORITY "setpriority" &[Int, Int, Int];
+    SETRESGID "setresgid" &[Int, Int, Int];
+    SETRESUID "setresuid" &[Int, Int, Int];
+    SETSID "setsid" &[];
+    UMASK "umask" &[Octal];
+    WRITE "write" &[Fd, Text, Int];
+}
 
 impl fmt::Display for Plan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,13 +203,15 @@ fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
             _ => "hook()",
         });
     }
-    let known = SIGNATURES.iter().find(|known| u32::from(known.nr) == op.nr);
-    let signature = known.unwrap_or(&UNKNOWN);
-    f.write_str(signature.name)?;
+    let mut known = SIGNATURES.iter().enumerate();
+    let Some((place, (_, kinds))) = known.find(|(_, known)| u32::from(known.0) == op.nr) else {
+        return int(f, op.nr as isize);
+    };
+    f.write_str(ascii(text::line(NAMES, place)))?;
     f.write_char('(')?;
     let mut before = "";
     let mut from_saved = op.flags & flags::USE != 0;
-    for (kind, arg) in signature.kinds.iter().zip(&op.args) {
+    for (kind, arg) in kinds.iter().zip(&op.args) {
         if matches!(kind, Kind::None) {
             break;
         }

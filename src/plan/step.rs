@@ -153,12 +153,12 @@ environment|inherit the environment\n\
 mode|choose a mode\n\
 report|prepare the report\n\
 clone|clone the child\n\
-shield|keep signals from the child\n\
+shield|block the signals\n\
 session|start a session\n\
 process group|set the process group\n\
 ctty|set the controlling terminal\n\
 foreground|take the foreground\n\
-scheduler|set the scheduling policy\n\
+scheduler|set the scheduler\n\
 nice|set the nice value\n\
 affinity|set the CPU affinity\n\
 ioprio|set the I/O priority\n\

@@ -22,7 +22,7 @@ use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::{self, Mode};
-use crate::plan::op::{EPILOGUE, Frame, Op, UNSHARE};
+use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
 use crate::request::{FdAction, Request};
@@ -60,9 +60,7 @@ impl Request<'_> {
     /// Those that `spawn` gives before any process exists.
     pub fn plan<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Plan<'s>, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        let (mode, reason) = mode::choose(self, kernel)?;
-        let caller = caller(self, Attempt::on(kernel));
-        compile::compile(Input { request: self, kernel, mode, caller }, reason, storage.into())
+        self.plan_on(Attempt::on(kernel), storage.into())
     }
 
     /// How much room [`spawn`](Self::spawn) needs, at most.
@@ -124,10 +122,14 @@ impl Request<'_> {
     }
 
     fn spawn_on(&self, attempt: Attempt, storage: Storage<'_>) -> Result<Process, Error> {
+        self.plan_on(attempt, storage)?.run()
+    }
+
+    fn plan_on<'s>(&'s self, attempt: Attempt, storage: Storage<'s>) -> Result<Plan<'s>, Error> {
         let kernel = attempt.kernel;
         let (mode, reason) = mode::choose(self, kernel)?;
         let caller = caller(self, attempt);
-        compile::compile(Input { request: self, kernel, mode, caller }, reason, storage)?.run()
+        compile::compile(Input { request: self, kernel, mode, caller }, reason, storage)
     }
 }
 
@@ -168,10 +170,7 @@ impl Frame {
 }
 
 /// Reads what the plan needs to know of its parent, and no more.
-fn caller<'a>(
-    request: &Request<'a>,
-    Attempt { kernel, parent_is_outside }: Attempt,
-) -> Caller<'a> {
+fn caller<'a>(request: &Request<'a>, Attempt { kernel, parent_is_outside }: Attempt) -> Caller<'a> {
     let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some();
     let mut ignored = SigSet::EMPTY;
     if !kernel.has(Feature::ClearSighand) {
@@ -194,7 +193,7 @@ fn caller<'a>(
             _ => 0,
         },
         pgrp: if request.foreground.is_some() { sys::getpgrp() } else { 0 },
-        sources_open: !request.pidfd || compile::sources(request).all(sys::is_open),
+        sources_open: !request.pidfd || compile::all_sources(request, &mut sys::is_open),
     }
 }
 
@@ -372,7 +371,7 @@ fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, 
     let frame = Frame::new();
     let mode = if kernel.shares_memory() { Mode::Vfork } else { Mode::Fork };
     let shares_fds = kernel.has(Feature::ShareFds);
-    let ops: &[Op<'_>] = if shares_fds { &UNSHARE } else { &EPILOGUE };
+    let ops = if shares_fds { PROBE } else { EPILOGUE };
     let start = Start { ops: ops.as_ptr(), frame: &raw const frame };
     // SAFETY: Frame and ops outlive the child, which is waited for below; the
     // ops point to nothing.
