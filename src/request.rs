@@ -314,7 +314,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// execve(2), environ(7).
-    pub fn env(&mut self, envp: CStrArray<'a>) -> &mut Self {
+    pub const fn env(&mut self, envp: CStrArray<'a>) -> &mut Self {
         self.envp = Some(envp);
         self
     }
@@ -329,7 +329,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// execvp(3); glibc's `posix_spawnp`.
-    pub fn sh_fallback(&mut self, on: bool) -> &mut Self {
+    pub const fn sh_fallback(&mut self, on: bool) -> &mut Self {
         self.sh_fallback = on;
         self
     }
@@ -351,7 +351,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// execve(2); <https://github.com/golang/go/issues/22315>.
-    pub fn retry_busy(&mut self, times: u8) -> &mut Self {
+    pub const fn retry_busy(&mut self, times: u8) -> &mut Self {
         self.busy_retries = times;
         self
     }
@@ -375,7 +375,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// dup(2), openat(2); `posix_spawn(3)`, `posix_spawn_file_actions_*`.
-    pub fn fds(&mut self, actions: &'a [FdAction<'a>]) -> &mut Self {
+    pub const fn fds(&mut self, actions: &'a [FdAction<'a>]) -> &mut Self {
         self.fds = actions;
         self
     }
@@ -404,7 +404,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `close_range(2)`; Python's `close_fds`.
-    pub fn other_fds(&mut self, others: OtherFds) -> &mut Self {
+    pub const fn other_fds(&mut self, others: OtherFds) -> &mut Self {
         self.other_fds = others;
         self
     }
@@ -423,7 +423,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// chdir(2); Python's `cwd`.
-    pub fn cwd(&mut self, dir: CurrentDir<'a>) -> &mut Self {
+    pub const fn cwd(&mut self, dir: CurrentDir<'a>) -> &mut Self {
         self.cwd = Some(dir);
         self
     }
@@ -441,7 +441,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// chroot(2).
-    pub fn root(&mut self, path: &'a CStr) -> &mut Self {
+    pub const fn root(&mut self, path: &'a CStr) -> &mut Self {
         self.root = Some(path);
         self
     }
@@ -459,7 +459,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// umask(2); Python's `umask`.
-    pub fn umask(&mut self, mask: u32) -> &mut Self {
+    pub const fn umask(&mut self, mask: u32) -> &mut Self {
         self.umask = Some(mask);
         self
     }
@@ -475,7 +475,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// setsid(2); Python's `start_new_session`.
-    pub fn session(&mut self, on: bool) -> &mut Self {
+    pub const fn session(&mut self, on: bool) -> &mut Self {
         self.session = on;
         self
     }
@@ -492,7 +492,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// setpgid(2); Python's `process_group`.
-    pub fn process_group(&mut self, pgrp: c_int) -> &mut Self {
+    pub const fn process_group(&mut self, pgrp: c_int) -> &mut Self {
         self.pgrp = Some(pgrp);
         self
     }
@@ -509,7 +509,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `ioctl_tty(2)`, `TIOCSCTTY`.
-    pub fn controlling_terminal(&mut self, fd: RawFd) -> &mut Self {
+    pub const fn controlling_terminal(&mut self, fd: RawFd) -> &mut Self {
         self.ctty = Some(fd);
         self
     }
@@ -525,7 +525,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// tcsetpgrp(3); `POSIX_SPAWN_TCSETPGROUP`.
-    pub fn foreground(&mut self, fd: RawFd) -> &mut Self {
+    pub const fn foreground(&mut self, fd: RawFd) -> &mut Self {
         self.foreground = Some(fd);
         self
     }
@@ -546,7 +546,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `PR_SET_PDEATHSIG(2const)`.
-    pub fn parent_death_signal(&mut self, signal: c_int) -> &mut Self {
+    pub const fn parent_death_signal(&mut self, signal: c_int) -> &mut Self {
         self.pdeathsig = Some(signal);
         self
     }
@@ -561,7 +561,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `PR_SET_NO_NEW_PRIVS(2const)`.
-    pub fn no_new_privs(&mut self, on: bool) -> &mut Self {
+    pub const fn no_new_privs(&mut self, on: bool) -> &mut Self {
         self.no_new_privs = on;
         self
     }
@@ -573,7 +573,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// sigprocmask(2).
-    pub fn signal_mask(&mut self, mask: SigSet) -> &mut Self {
+    pub const fn signal_mask(&mut self, mask: SigSet) -> &mut Self {
         self.mask = Some(mask);
         self
     }
@@ -589,7 +589,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// sigaction(2).
-    pub fn default_signals(&mut self, signals: SigSet) -> &mut Self {
+    pub const fn default_signals(&mut self, signals: SigSet) -> &mut Self {
         self.to_default = signals;
         self
     }
@@ -606,7 +606,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// sigaction(2).
-    pub fn ignore_signals(&mut self, signals: SigSet) -> &mut Self {
+    pub const fn ignore_signals(&mut self, signals: SigSet) -> &mut Self {
         self.to_ignore = signals;
         self
     }
@@ -618,7 +618,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// Python's `restore_signals`.
-    pub fn restore_signals(&mut self) -> &mut Self {
+    pub const fn restore_signals(&mut self) -> &mut Self {
         self.to_default = self.to_default.with(uapi::SIGPIPE as i32).with(uapi::SIGXFSZ as i32);
         self
     }
@@ -637,7 +637,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// setresuid(2); Python's `user`.
-    pub fn uid(&mut self, uid: u32) -> &mut Self {
+    pub const fn uid(&mut self, uid: u32) -> &mut Self {
         self.uid = Some(uid);
         self
     }
@@ -652,7 +652,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// setresgid(2); Python's `group`.
-    pub fn gid(&mut self, gid: u32) -> &mut Self {
+    pub const fn gid(&mut self, gid: u32) -> &mut Self {
         self.gid = Some(gid);
         self
     }
@@ -668,7 +668,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// setgroups(2); Python's `extra_groups`.
-    pub fn groups(&mut self, groups: Groups<'a>) -> &mut Self {
+    pub const fn groups(&mut self, groups: Groups<'a>) -> &mut Self {
         self.groups = groups;
         self
     }
@@ -684,7 +684,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// prlimit(2).
-    pub fn rlimits(&mut self, limits: &'a [Rlimit]) -> &mut Self {
+    pub const fn rlimits(&mut self, limits: &'a [Rlimit]) -> &mut Self {
         self.rlimits = limits;
         self
     }
@@ -699,7 +699,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// setpriority(2).
-    pub fn nice(&mut self, nice: c_int) -> &mut Self {
+    pub const fn nice(&mut self, nice: c_int) -> &mut Self {
         self.nice = Some(nice);
         self
     }
@@ -714,7 +714,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `sched_setscheduler(2)`.
-    pub fn scheduler(&mut self, scheduler: Scheduler) -> &mut Self {
+    pub const fn scheduler(&mut self, scheduler: Scheduler) -> &mut Self {
         self.scheduler = Some(scheduler);
         self
     }
@@ -730,7 +730,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `sched_setaffinity(2)`.
-    pub fn affinity(&mut self, cpus: &'a [usize]) -> &mut Self {
+    pub const fn affinity(&mut self, cpus: &'a [usize]) -> &mut Self {
         self.affinity = Some(cpus);
         self
     }
@@ -745,7 +745,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `ioprio_set(2)`.
-    pub fn ioprio(&mut self, ioprio: u16) -> &mut Self {
+    pub const fn ioprio(&mut self, ioprio: u16) -> &mut Self {
         self.ioprio = Some(ioprio);
         self
     }
@@ -762,7 +762,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `proc_pid_oom_score_adj(5)`.
-    pub fn oom_score_adj(&mut self, adj: i16) -> &mut Self {
+    pub const fn oom_score_adj(&mut self, adj: i16) -> &mut Self {
         self.oom_score_adj = Some(adj);
         self
     }
@@ -778,7 +778,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// `std::os::unix::process::CommandExt::pre_exec`; Python's `preexec_fn`.
-    pub fn hook(&mut self, hook: Hook<'a>) -> &mut Self {
+    pub const fn hook(&mut self, hook: Hook<'a>) -> &mut Self {
         self.hook = Some(hook);
         self
     }
@@ -798,7 +798,7 @@ impl<'a> Request<'a> {
     /// # See
     ///
     /// clone(2), `CLONE_PIDFD`; `pidfd_open(2)`.
-    pub fn pidfd(&mut self, on: bool) -> &mut Self {
+    pub const fn pidfd(&mut self, on: bool) -> &mut Self {
         self.pidfd = on;
         self
     }
@@ -810,14 +810,14 @@ impl<'a> Request<'a> {
     /// - [`Step::Mode`](crate::Step::Mode) with `EOPNOTSUPP`, before any process
     ///   exists: the modes allowed are not safe for this request, or not to be
     ///   had on this kernel.
-    pub fn modes(&mut self, modes: Modes) -> &mut Self {
+    pub const fn modes(&mut self, modes: Modes) -> &mut Self {
         self.modes = modes;
         self
     }
 
     /// Takes `kernel` for what the running kernel offers, instead of what was
     /// found out: to test what happens on an older one, or to pin a choice.
-    pub fn kernel(&mut self, kernel: Kernel) -> &mut Self {
+    pub const fn kernel(&mut self, kernel: Kernel) -> &mut Self {
         self.kernel = Some(kernel);
         self
     }

@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use rawspawn::{Errno, Exec, FdAction, Feature, Mode, OtherFds, Request, Step, argv, pipe};
 
 use crate::common::{
-    Room, TempDir, each_setup, fd_state, file_at, forked, isolated, quick, raw, report, run,
+    Room, TempDir, each_setup, failure, fd_state, file_at, forked, isolated, quick, raw, report,
+    run,
 };
 
 #[test]
@@ -257,4 +258,25 @@ fn hides_proc() -> bool {
     let tmpfs = c"tmpfs".as_ptr();
     // SAFETY: As above.
     is_private && unsafe { libc::mount(tmpfs, c"/proc".as_ptr(), tmpfs, 0, std::ptr::null()) } == 0
+}
+
+#[test]
+fn a_pidfd_is_not_taken_for_a_descriptor_that_is_not_open() {
+    isolated(|| {
+        let (exe, argv) = quick(0);
+        for setup in each_setup().into_iter().filter(|s| s.kernel.has(Feature::Pidfd)) {
+            // The lowest free number, which the pidfd is going to have.
+            // SAFETY: Touches no memory.
+            let free = unsafe { libc::dup(0) };
+            // SAFETY: Just made, and ours.
+            unsafe { libc::close(free) };
+            let fds = [FdAction::Map { parent_fd: free, child_fd: 1 }];
+            let error = failure(setup, Request::new(Exec::Path(exe), argv).fds(&fds).pidfd(true));
+            assert_eq!(
+                (error.step(), error.errno()),
+                (Step::Move, Some(Errno::EBADF)),
+                "{setup:?}"
+            );
+        }
+    });
 }

@@ -3,6 +3,7 @@
 //! One executable, so that it can be put into a machine that has nothing else.
 #![allow(unsafe_code)]
 
+mod calls;
 mod common;
 
 #[cfg(feature = "std")]

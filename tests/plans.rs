@@ -90,6 +90,59 @@ fn arguments_print_escaped_and_the_environment_not_at_all() {
 }
 
 #[test]
+fn a_plan_is_spawned_by_many_threads_at_once() {
+    isolated(|| {
+        let (exe, argv) = quick(6);
+        for setup in each_setup() {
+            let mut request = Request::new(Exec::Path(exe), argv);
+            setup.apply(request.env(argv![c"A=B"]));
+            let mut room = Room::new();
+            let plan = request.plan(&mut room).expect("room");
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for _ in 0..5 {
+                            let mut process = plan.spawn().expect("a child");
+                            assert_eq!(process.mode(), setup.mode);
+                            assert_eq!(process.wait().expect("our child").code(), Some(6));
+                        }
+                    });
+                }
+            });
+            // What fails is the same every time, too.
+            let mut request = Request::new(Exec::Path(c"/nonexistent"), argv);
+            setup.apply(request.env(argv![]));
+            let plan = request.plan(&mut room).expect("room");
+            for _ in 0..2 {
+                let error = plan.spawn().expect_err("no such program");
+                assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_request_in_a_static_is_spawned() {
+    static REQUEST: Request<'static> = {
+        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+        request.env(argv![]).umask(0o77);
+        request
+    };
+    let plan = REQUEST.plan(Box::leak(Box::new(Room::new()))).expect("room");
+    let spawn = move || plan.spawn().expect("a child").wait();
+    let status = std::thread::spawn(spawn).join().expect("no panic").expect("our child");
+    assert!(status.success());
+}
+
+#[test]
+fn a_plan_that_inherits_the_environment_is_to_be_read_only() {
+    let request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+    let mut room = Room::new();
+    let error = request.plan(&mut room).expect("room").spawn().expect_err("no environment");
+    assert_eq!((error.step(), error.errno()), (Step::Environment, Some(Errno::EINVAL)));
+}
+
+#[test]
 fn what_threads_share_can_be_shared() {
     fn is_send_and_sync<T: Send + Sync>() {}
     fn is_copy<T: Copy>() {}

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rawspawn::{Exec, Request};
 
 use crate::common::{
-    Remains, Room, Running, Setup, each_setup, has_children, isolated, quick, test_children,
+    Remains, Room, Running, Setup, each_setup, fd_state, has_children, isolated, quick,
+    test_children,
 };
 
 const SPAWNERS: u32 = 8;
@@ -16,6 +17,8 @@ const SPAWNERS: u32 = 8;
 /// that are not its own, and exits with a status of its own.
 fn spawn_from_all(setup: Setup, count: u32) {
     let running = AtomicU32::new(SPAWNERS);
+    let null = File::open("/dev/null").expect("/dev/null");
+    let null = fd_state(null.as_raw_fd()).expect("open");
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -26,6 +29,11 @@ fn spawn_from_all(setup: Setup, count: u32) {
                         // SAFETY: Touches no memory. What is left open at exec is
                         // what the children must not have.
                         unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) };
+                    }
+                    // A child that starts with our table must not close ours.
+                    for file in &files {
+                        let fd = fd_state(file.as_raw_fd()).expect("nobody else closes it");
+                        assert_eq!((fd.device, fd.inode), (null.device, null.inode));
                     }
                 }
             });

@@ -122,9 +122,9 @@ fn every_option_names_its_source() {
     let request = read(&root.join("src/request.rs"));
     // These two are the crate's own.
     let own = ["modes", "kernel"];
-    for option in request.split("    pub fn ").skip(1) {
+    for option in request.split("    pub const fn ").skip(1) {
         let name = option.split('(').next().expect("a name");
-        let before = request.split(&format!("    pub fn {name}(")).next().expect("docs");
+        let before = request.split(&format!("    pub const fn {name}(")).next().expect("docs");
         let docs = before.rsplit("\n\n").next().expect("docs");
         let takes_self = option.contains("&mut self");
         assert!(!takes_self || own.contains(&name) || docs.contains("/// # See"), "{name}");

@@ -126,6 +126,21 @@ impl<'s> From<&'s mut HeapBuffer> for Storage<'s> {
 }
 
 /// What a child is going to execute. `Debug` and `Display` print it like strace.
+///
+/// It can be kept, and spawned by [`spawn`](Self::spawn) again and again:
+///
+/// ```
+/// use rawspawn::{Buffer, Exec, Request, argv};
+///
+/// let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+/// request.env(argv![]);
+/// let mut buffer = Buffer::<8>::new();
+/// let plan = request.plan(&mut buffer)?;
+/// for _ in 0..3 {
+///     assert!(plan.spawn()?.wait()?.success());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Plan<'a> {
     pub(crate) ops: &'a [Op<'a>],
     pub(crate) request: &'a Request<'a>,

@@ -53,7 +53,8 @@ impl Request<'_> {
         self.spawn_in(storage.into())
     }
 
-    /// What [`spawn`](Self::spawn) would have a child execute.
+    /// What [`spawn`](Self::spawn) would have a child execute: to be printed, or
+    /// kept and spawned by [`Plan::spawn`].
     ///
     /// # Errors
     ///
@@ -134,6 +135,28 @@ impl Request<'_> {
 }
 
 impl Plan<'_> {
+    /// Spawns the program once more: a plan is compiled once, and spawned as often
+    /// as wanted, from several threads at once.
+    ///
+    /// Nothing is compiled, copied or looked up again. What the plan knows of its
+    /// parent is from when it was compiled: the kernel; the pid that a parent death
+    /// signal is checked against; on kernels below 5.5 the signal mask and the
+    /// signals that are ignored. So it belongs to the process that compiled it, and
+    /// a process that has installed a seccomp filter compiles it anew.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Environment`] with `EINVAL`, before any process exists: the request
+    ///   has no environment of its own. The inherited one may have moved.
+    /// - those of [`Request::spawn`], but for its second try where the kernel
+    ///   refuses what it offered before.
+    pub fn spawn(&self) -> Result<Process, Error> {
+        if self.request.envp.is_none() {
+            return Err(Error::new(Step::Environment, 0, Errno::EINVAL));
+        }
+        self.run()
+    }
+
     fn run(&self) -> Result<Process, Error> {
         match self.mode {
             Mode::Vfork => vfork::run(self),

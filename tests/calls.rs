@@ -1,0 +1,161 @@
+//! Which system calls a spawn makes, in the parent and in the child: these, and no
+//! other.
+
+use std::mem::MaybeUninit;
+
+use rawspawn::{Exec, FdAction, Feature, Kernel, Plan, Process, Request, argv};
+
+use crate::common::{Room, file_at, isolated};
+
+/// A call of no kernel, before and after what is traced.
+const MARK: libc::c_long = 0x5eed;
+
+/// A system call, and who makes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Made {
+    ByParent(libc::c_long),
+    ByChild(libc::c_long),
+}
+
+/// ptrace(2), of a request without an address.
+fn ptrace(request: libc::c_uint, pid: libc::pid_t, data: i32) -> i64 {
+    // SAFETY: Such requests touch no memory of ours.
+    unsafe { libc::syscall(libc::SYS_ptrace, i64::from(request), pid, 0, data) }
+}
+
+/// The number of the system call that `pid` is about to make.
+fn entered(pid: libc::pid_t) -> Option<libc::c_long> {
+    let mut info = MaybeUninit::<libc::ptrace_syscall_info>::zeroed();
+    let size = size_of_val(&info);
+    let request = i64::from(libc::PTRACE_GET_SYSCALL_INFO);
+    // SAFETY: The kernel writes at most `size` bytes.
+    unsafe { libc::syscall(libc::SYS_ptrace, request, pid, size, info.as_mut_ptr()) };
+    // SAFETY: All of it is integers, and was zeroed.
+    let info = unsafe { info.assume_init() };
+    // SAFETY: At an entry, the union holds the entry's part.
+    let number = || unsafe { info.u.entry.nr };
+    (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(|| number().cast_signed())
+}
+
+/// The system calls that `parent` and its children, up to their exec, make.
+/// `None` where nothing can be traced.
+fn calls_of(parent: impl FnOnce()) -> Option<Vec<Made>> {
+    // SAFETY: The child goes on alone with what this thread was doing, and exits.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: Touches no memory.
+        if unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_TRACEME, 0, 0, 0) } != 0 {
+            // SAFETY: Ends the process.
+            unsafe { libc::_exit(2) };
+        }
+        // SAFETY: Stops this process until the tracer lets it go on.
+        unsafe { libc::raise(libc::SIGSTOP) };
+        // SAFETY: The kernel knows no such call.
+        unsafe { libc::syscall(MARK) };
+        parent();
+        // SAFETY: As above.
+        unsafe { libc::syscall(MARK) };
+        // SAFETY: Ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    let mut made = Vec::new();
+    let mut marks = 0;
+    let mut attached = false;
+    // The parent may end before its child's exec has been told of.
+    let mut ended = None;
+    let mut children = 0;
+    while ended.is_none() || children > 0 {
+        let mut status = 0;
+        // SAFETY: The kernel writes one status.
+        let stopped = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) };
+        assert!(stopped > 0, "waitpid: {}", std::io::Error::last_os_error());
+        if stopped == pid && libc::WIFEXITED(status) {
+            ended = Some(libc::WEXITSTATUS(status));
+            continue;
+        }
+        assert!(libc::WIFSTOPPED(status), "killed: {status:#x}");
+        if !attached {
+            attached = true;
+            let options = libc::PTRACE_O_TRACESYSGOOD
+                | libc::PTRACE_O_TRACEVFORK
+                | libc::PTRACE_O_TRACEEXEC
+                | libc::PTRACE_O_EXITKILL;
+            assert_eq!(ptrace(libc::PTRACE_SETOPTIONS, pid, options), 0);
+        } else if libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80 {
+            match entered(stopped) {
+                Some(MARK) => marks += 1,
+                Some(number) if stopped != pid => made.push(Made::ByChild(number)),
+                Some(number) if marks == 1 => made.push(Made::ByParent(number)),
+                _ => {}
+            }
+        } else if status >> 16 == libc::PTRACE_EVENT_VFORK {
+            children += 1;
+        } else if status >> 16 == libc::PTRACE_EVENT_EXEC {
+            children -= 1;
+            ptrace(libc::PTRACE_DETACH, stopped, 0);
+            continue;
+        }
+        ptrace(libc::PTRACE_SYSCALL, stopped, 0);
+    }
+    (ended == Some(0)).then_some(made)
+}
+
+/// Has `spawn` make a child, and compares the calls; what the child is killed and
+/// reaped by is not among them.
+fn assert_calls(spawn: impl Fn() -> Process, expected: &[Made]) {
+    let kernel = Kernel::current().expect("a child can be made");
+    let newest = Feature::ALL.iter().all(|feature| kernel.has(*feature));
+    let spawn_and_leave = || std::mem::forget(spawn());
+    match calls_of(spawn_and_leave) {
+        Some(calls) if newest => assert_eq!(calls, expected),
+        Some(_) => println!("skipped: calls, of a kernel that lacks some"),
+        None => println!("skipped: calls, as nothing can be traced here"),
+    }
+}
+
+/// The parent's calls, and between them the child's.
+fn around(child: &[libc::c_long]) -> Vec<Made> {
+    let child = child.iter().map(|number| Made::ByChild(*number));
+    // The second asks whether there still is a child that has not executed
+    // anything. Nothing else tells one that was killed from one that executed.
+    let after = Made::ByParent(libc::SYS_waitid);
+    [Made::ByParent(libc::SYS_clone3)].into_iter().chain(child).chain([after]).collect()
+}
+
+fn spawned(request: &Request<'_>) -> Process {
+    request.spawn(&mut Room::new()).expect("a child")
+}
+
+#[test]
+fn a_plain_spawn_makes_two_calls_in_the_child() {
+    isolated(|| {
+        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+        request.env(argv![]);
+        let expected = around(&[libc::SYS_close_range, libc::SYS_execve]);
+        assert_calls(|| spawned(&request), &expected);
+        // Compiled before, it is the same.
+        let mut room = Room::new();
+        let plan: Plan<'_> = request.plan(&mut room).expect("room");
+        assert_calls(|| plan.spawn().expect("a child"), &expected);
+    });
+}
+
+#[test]
+fn pipes_take_a_call_each() {
+    isolated(|| {
+        let files = [50, 51, 52].map(file_at);
+        let fds = [0, 1, 2].map(|fd| FdAction::Map { parent_fd: 50 + fd, child_fd: fd });
+        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+        request.env(argv![]).fds(&fds);
+        let child = [
+            libc::SYS_close_range,
+            libc::SYS_dup3,
+            libc::SYS_dup3,
+            libc::SYS_dup3,
+            libc::SYS_close_range,
+            libc::SYS_execve,
+        ];
+        assert_calls(|| spawned(&request), &around(&child));
+        drop(files);
+    });
+}
