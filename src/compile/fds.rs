@@ -179,8 +179,12 @@ pub(super) fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     }
 }
 
-/// The highest descriptor that the child needs, if it starts with its parent's
-/// table and copies the part up to it: clone would copy all.
+/// The highest descriptor that is copied, if the child starts with its parent's
+/// table and copies the part that it needs: clone would copy all.
+///
+/// The kernel copies in words of a bitmap, 64 at a time. To cut off in between would
+/// have it close the rest of a word at once, while the parent waits; what is marked
+/// instead is closed at exec, when the parent has gone on.
 ///
 /// A hook may look at any descriptor. And the table that is shared has the pidfd
 /// too, which must not become a source that is not open.
@@ -198,12 +202,12 @@ pub(super) fn last_copied(input: &Input<'_>) -> Option<u32> {
             true
         });
         // What is negative is refused elsewhere.
-        return Some(last as u32);
+        return Some(last as u32 | 63);
     }
     None
 }
 
-/// Copies the descriptors up to the highest that the child needs, and no other.
+/// Copies the low descriptors, which the child needs, and no other.
 pub(super) fn drop_high(plan: &mut Writer<'_>, input: Input<'_>) {
     if let Some(last) = last_copied(&input) {
         let tag = Tag::new(Step::CloseOthers);
@@ -263,7 +267,7 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
         }
         (Closing::Close, _) => (0, None),
     };
-    // Above the sources there is nothing left but what the child has made.
+    // Above what was copied there is nothing but what the child has made.
     let last = last_copied(&input).unwrap_or(u32::MAX);
     let mut first = STDERR as u32 + 1;
     while first <= last {
