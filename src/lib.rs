@@ -70,6 +70,7 @@ mod errno;
 mod error;
 mod fd;
 mod kernel;
+mod low;
 mod mode;
 mod plan;
 mod process;
@@ -92,6 +93,7 @@ pub use errno::Errno;
 pub use error::{Cause, Error};
 pub use fd::{Fd, pipe};
 pub use kernel::{Feature, Kernel};
+pub use low::LowFds;
 pub use mode::{Mode, Modes, Reason};
 #[cfg(feature = "alloc")]
 pub use plan::HeapBuffer;

@@ -334,6 +334,20 @@ pub(crate) fn duplicate(fd: RawFd, least: RawFd) -> Result<Fd, Errno> {
     ret(raw).map(|fd| Fd::new(fd as RawFd))
 }
 
+/// `dup3(fd, place, O_CLOEXEC)`: `place` is another descriptor from now on.
+pub(crate) fn replace(fd: RawFd, place: RawFd) -> Result<(), Errno> {
+    let flags = uapi::O_CLOEXEC as usize;
+    loop {
+        // SAFETY: dup3(2) touches no memory; callers pass a place of their own.
+        let raw = unsafe { sc::syscall3(sc::nr::DUP3, fd as usize, place as usize, flags) };
+        match ret(raw) {
+            // The number is being given to somebody: it is ours, so not for long.
+            Err(Errno::EBUSY | Errno::EINTR) => {}
+            result => return result.map(drop),
+        }
+    }
+}
+
 /// Whether `fd` is open.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: The command touches no memory.

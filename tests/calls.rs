@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use rawspawn::{Exec, FdAction, Feature, Kernel, Plan, Process, Request, argv};
+use rawspawn::{Exec, FdAction, Feature, Kernel, LowFds, Plan, Process, Request, argv};
 
 use crate::common::{Room, file_at, isolated};
 
@@ -34,7 +34,7 @@ fn entered(pid: libc::pid_t) -> Option<libc::c_long> {
     let info = unsafe { info.assume_init() };
     // SAFETY: At an entry, the union holds the entry's part.
     let number = || unsafe { info.u.entry.nr };
-    (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(|| number().cast_signed())
+    (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(|| number() as libc::c_long)
 }
 
 /// The system calls that `parent` and its children, up to their exec, make.
@@ -159,5 +159,22 @@ fn pipes_take_a_call_each() {
         ];
         assert_calls(|| spawned(&request), &around(&child));
         drop(files);
+    });
+}
+
+#[test]
+fn a_low_number_takes_two_calls_of_the_parent() {
+    isolated(|| {
+        let file = file_at(900);
+        let low = LowFds::claim(2).expect("low numbers");
+        let fds = [FdAction::Map { parent_fd: 900, child_fd: 0 }];
+        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+        request.env(argv![]).fds(&fds);
+        let close = libc::SYS_close_range;
+        let spawn = around(&[close, libc::SYS_dup3, close, libc::SYS_execve]);
+        let dup = [Made::ByParent(libc::SYS_dup3)];
+        let expected = [&dup[..], &spawn, &dup].concat();
+        assert_calls(|| request.spawn_with(&low, &mut Room::new()).expect("a child"), &expected);
+        drop(file);
     });
 }

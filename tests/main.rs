@@ -15,6 +15,7 @@ mod exec;
 mod ids;
 mod kernel_fallbacks;
 mod limits;
+mod low_fds;
 mod memory;
 mod modes;
 mod plans;

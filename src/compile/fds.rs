@@ -291,14 +291,26 @@ fn next_kept(actions: &[FdAction<'_>], also: Option<RawFd>, first: u32) -> Optio
     kept.filter(|fd| *fd >= first).min()
 }
 
+/// The descriptors of the caller's that the child uses but does not map.
+fn singles(request: &Request<'_>) -> [Option<RawFd>; 4] {
+    let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
+    let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
+    [dir, exec, request.ctty, request.foreground]
+}
+
+/// Whether a table that is shared would be copied up to a high number for the sake of
+/// maps alone.
+pub(crate) fn needs_maps_only(request: &Request<'_>, high: &dyn Fn(RawFd) -> bool) -> bool {
+    request.other_fds == OtherFds::Close
+        && request.hook.is_none()
+        && !singles(request).iter().flatten().any(|fd| high(*fd))
+}
+
 /// Whether `is_fine` holds for each descriptor of the caller's that the child
 /// uses, besides 0, 1 and 2.
 #[inline(never)]
 pub(crate) fn all_sources(request: &Request<'_>, is_fine: &mut dyn FnMut(RawFd) -> bool) -> bool {
-    let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
-    let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
-    let single = [dir, exec, request.ctty, request.foreground];
-    single.iter().flatten().all(|fd| is_fine(*fd))
+    singles(request).iter().flatten().all(|fd| is_fine(*fd))
         && request.fds.iter().all(|action| match *action {
             FdAction::Map { parent_fd, .. } => is_fine(parent_fd),
             _ => true,

@@ -19,11 +19,11 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::{Mode, Reason};
-use crate::plan::{Parent, Plan, Step, Storage, Writer};
+use crate::plan::{Plan, Step, Storage, Writer};
 use crate::request::Request;
 use crate::signal::SigSet;
 
-pub(crate) use fds::{all_sources, names};
+pub(crate) use fds::{all_sources, names, needs_maps_only};
 
 /// What the parent has read of itself, as far as the request depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -100,17 +100,12 @@ pub(crate) fn compile<'a>(
     let Input { request, kernel, mode, .. } = input;
     let mut writer = Writer::new(storage);
     steps(&mut writer, input)?;
-    let pidfd = request.pidfd;
-    if pidfd && !kernel.has(Feature::Pidfd) {
+    if request.pidfd && !kernel.has(Feature::Pidfd) {
         return Err(Error::new(Step::Pidfd, 0, Errno::ENOSYS));
     }
-    let parent = Parent {
-        block_signals: !kernel.has(Feature::ClearSighand),
-        pidfd,
-        share_fds: fds::last_copied(&input).is_some(),
-        stack: writer.needs_stack(),
-    };
-    Ok(Plan { ops: writer.finish()?, request, kernel, mode, reason, parent })
+    let shares_fds = fds::last_copied(&input).is_some();
+    let needs_stack = writer.needs_stack();
+    Ok(Plan { ops: writer.finish()?, request, kernel, mode, reason, shares_fds, needs_stack })
 }
 
 /// How much room [`compile`] takes, at most.

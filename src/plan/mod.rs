@@ -147,21 +147,11 @@ pub struct Plan<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) mode: Mode,
     pub(crate) reason: Reason,
-    /// What the parent must do around the clone.
-    pub(crate) parent: Parent,
-}
-
-/// What a plan asks of the parent.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Parent {
-    /// All signals are blocked when the child starts.
-    pub(crate) block_signals: bool,
-    pub(crate) pidfd: bool,
     /// The child starts with the parent's table of descriptors, until its first
     /// op takes a copy of the part that it needs.
-    pub(crate) share_fds: bool,
-    /// An op needs a stack below the frame.
-    pub(crate) stack: bool,
+    pub(crate) shares_fds: bool,
+    /// An op calls a function on the stack below the frame.
+    pub(crate) needs_stack: bool,
 }
 
 impl Plan<'_> {

@@ -12,6 +12,7 @@ use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, flags};
 use super::{Plan, Step};
 use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
+use crate::kernel::Feature;
 use crate::mode::Mode;
 use crate::text::{self, Digits, ascii};
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
@@ -135,11 +136,11 @@ impl fmt::Display for Plan<'_> {
             Mode::Vfork => "vfork: CLONE_VM|CLONE_VFORK",
             Mode::Fork => "fork: CLONE_VFORK",
         })?;
-        f.write_str(if self.parent.share_fds { "|CLONE_FILES" } else { "" })?;
-        f.write_str(if self.parent.block_signals {
-            ", all signals blocked"
-        } else {
+        f.write_str(if self.shares_fds { "|CLONE_FILES" } else { "" })?;
+        f.write_str(if self.kernel.has(Feature::ClearSighand) {
             "|CLONE_CLEAR_SIGHAND"
+        } else {
+            ", all signals blocked"
         })
     }
 }

@@ -21,6 +21,7 @@ use crate::errno::Errno;
 use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
+use crate::low::{Lent, LowFds};
 use crate::mode::{self, Mode};
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Needed, Plan, Step, Storage};
@@ -50,6 +51,38 @@ impl Request<'_> {
     ///
     /// Linux 4.7. See [`Feature`] for what newer ones add.
     pub fn spawn<'s>(&self, storage: impl Into<Storage<'s>>) -> Result<Process, Error> {
+        self.spawn_in(storage.into())
+    }
+
+    /// Spawns as [`spawn`](Self::spawn) does, with low numbers for sources of
+    /// [`FdAction::Map`] that are high: then the child need not copy all of a large
+    /// table to have them.
+    ///
+    /// Just before the clone the parent duplicates those sources to numbers of `low`,
+    /// and gives the numbers back when the child has executed its program. It does so
+    /// where a source is 256 or more, where that helps, and where enough numbers are
+    /// free; else this is `spawn`. What the child has is the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # See
+    ///
+    /// dup(2); `close_range(2)`, `CLOSE_RANGE_UNSHARE`.
+    pub fn spawn_with<'s>(
+        &self,
+        low: &LowFds,
+        storage: impl Into<Storage<'s>>,
+    ) -> Result<Process, Error> {
+        let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
+        if kernel.has(Feature::ShareFds) {
+            let mut actions = [FdAction::Close { child_fd: 0 }; LowFds::MOST];
+            if let Some(_lent) = Lent::new(low, self, &mut actions) {
+                let fds = actions.get(..self.fds.len()).unwrap_or_default();
+                return Request { fds, ..*self }.spawn_in(storage.into());
+            }
+        }
         self.spawn_in(storage.into())
     }
 
@@ -235,17 +268,17 @@ struct Made {
 /// must have been compiled for a kernel that shares memory and suspends.
 unsafe fn make(plan: &Plan<'_>, frame: &Frame) -> Result<Made, Error> {
     let failed = |errno| Error::new(Step::Clone, 0, errno);
-    let mask = if plan.parent.block_signals {
-        Some(sys::set_signal_mask(SigSet::ALL).map_err(failed)?)
-    } else {
+    let mask = if plan.kernel.has(Feature::ClearSighand) {
         None
+    } else {
+        Some(sys::set_signal_mask(SigSet::ALL).map_err(failed)?)
     };
     let mut pidfd = -1;
-    let at_once = plan.parent.pidfd && plan.kernel.has(Feature::ClonePidfd);
+    let at_once = plan.request.pidfd && plan.kernel.has(Feature::ClonePidfd);
     let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
     // SAFETY: The caller's promises are those that `clone` asks for.
-    let result = unsafe { clone(plan.kernel, plan.mode, plan.parent.share_fds, place, start) };
+    let result = unsafe { clone(plan.kernel, plan.mode, plan.shares_fds, place, start) };
     if let Some(mask) = mask {
         // It cannot fail: the arguments are those of the call above.
         let _ = sys::set_signal_mask(mask);
@@ -333,7 +366,7 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
         }
     }
     let pidfd = match pidfd {
-        None if plan.parent.pidfd => match sys::pidfd_open(pid) {
+        None if plan.request.pidfd => match sys::pidfd_open(pid) {
             Ok(pidfd) => Some(pidfd),
             Err(errno) => {
                 let _ = sys::kill(pid, uapi::SIGKILL as c_int);

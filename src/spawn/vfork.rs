@@ -9,7 +9,7 @@ use crate::plan::Plan;
 use crate::process::Process;
 
 pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
-    if plan.parent.stack { run_with_stack(plan) } else { run_in(plan, &Frame::new()) }
+    if plan.needs_stack { run_with_stack(plan) } else { run_in(plan, &Frame::new()) }
 }
 
 /// A frame with the stack below it that an op may ask for.

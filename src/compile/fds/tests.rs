@@ -156,7 +156,7 @@ fn check(actions: &[FdAction<'_>], caller: &Table, others: OtherFds, kernel: Ker
     let copies = |op: &Op<'_>| {
         op.nr as usize == sc::nr::CLOSE_RANGE && op.args[2].value() as u32 == CLOSE_RANGE_UNSHARE
     };
-    assert_eq!(plan.parent.share_fds, ops.first().is_some_and(copies), "{plan}");
+    assert_eq!(plan.shares_fds, ops.first().is_some_and(copies), "{plan}");
     assert!(!ops.iter().skip(1).any(copies), "{plan}");
     let needed = compile::needed(input).expect("a valid request");
     assert!(needed.ops >= ops.len(), "{needed:?} for {} ops", ops.len());
