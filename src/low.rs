@@ -21,8 +21,10 @@ use crate::sys;
 /// are open, on the root directory, and close-on-exec.
 #[derive(Debug)]
 pub struct LowFds {
-    fds: [Option<Fd>; Self::MOST],
-    /// A bit for each of `fds` that no spawn has.
+    /// Of which `count` are ours.
+    fds: [RawFd; Self::MOST],
+    count: usize,
+    /// A bit for each of them that no spawn has.
     free: AtomicU32,
     /// What those refer to that no spawn has.
     idle: Fd,
@@ -48,26 +50,39 @@ impl LowFds {
         }
         let root = Fd::new(sys::open(c"/", O_PATH | O_CLOEXEC)?);
         let idle = if root.raw() > 2 { root } else { sys::duplicate(root.raw(), 3)? };
-        let mut low = Self { fds: [const { None }; Self::MOST], free: AtomicU32::new(0), idle };
-        for (place, fd) in low.fds.iter_mut().enumerate().take(count) {
-            *fd = Some(sys::duplicate(low.idle.raw(), 3)?);
-            *low.free.get_mut() |= 1 << place;
+        // Any number will do; one that is all 0 or all 1 would be a call of memset.
+        let fds = [idle.raw(); Self::MOST];
+        let mut low = Self { fds, count: 0, free: AtomicU32::new(0), idle };
+        for fd in low.fds.iter_mut().take(count) {
+            *fd = sys::duplicate(low.idle.raw(), 3)?.into_raw();
+            *low.free.get_mut() |= 1 << low.count;
+            low.count += 1;
         }
         Ok(low)
     }
 
-    /// Takes a number that `is_fit`, if one is free: its place.
+    fn fds(&self) -> impl Iterator<Item = RawFd> {
+        self.fds.iter().take(self.count).copied()
+    }
+
+    /// Takes a number that `is_fit`, if one is free: its bit, and itself.
     fn take(&self, is_fit: &dyn Fn(RawFd) -> bool) -> Option<(u32, RawFd)> {
-        for (place, fd) in (0..).zip(self.fds.iter().map_while(Option::as_ref)) {
+        for (place, fd) in self.fds().enumerate() {
             let bit = 1 << place;
-            let taken = is_fit(fd.raw())
+            let taken = is_fit(fd)
                 // Acquire: what the one before did to the number is done.
                 && self.free.fetch_and(!bit, Ordering::Acquire) & bit != 0;
             if taken {
-                return Some((place, fd.raw()));
+                return Some((bit, fd));
             }
         }
         None
+    }
+}
+
+impl Drop for LowFds {
+    fn drop(&mut self) {
+        self.fds().for_each(sys::close);
     }
 }
 
@@ -75,10 +90,11 @@ impl LowFds {
 /// much as the copy of that many descriptors.
 const HIGH: RawFd = 256;
 
-/// What one spawn has taken: for each of its actions the place of a number.
+/// What one spawn has taken.
 pub(crate) struct Lent<'l> {
     low: &'l LowFds,
-    places: u32,
+    /// The bits of the numbers.
+    taken: u32,
 }
 
 impl<'l> Lent<'l> {
@@ -95,32 +111,32 @@ impl<'l> Lent<'l> {
             return None;
         }
         let is_fit = |fd| !compile::names(request, fd);
-        let mut lent = Self { low, places: 0 };
+        let mut lent = Self { low, taken: 0 };
         let actions = actions.get_mut(..request.fds.len())?;
         for (action, asked) in actions.iter_mut().zip(request.fds) {
             *action = *asked;
             if let FdAction::Map { parent_fd, .. } = action {
                 if high(*parent_fd) {
-                    let (place, low_fd) = low.take(&is_fit)?;
-                    lent.places |= 1 << place;
+                    let (bit, low_fd) = low.take(&is_fit)?;
+                    lent.taken |= bit;
                     sys::replace(*parent_fd, low_fd).ok()?;
                     *parent_fd = low_fd;
                 }
             }
         }
-        (lent.places != 0).then_some(lent)
+        (lent.taken != 0).then_some(lent)
     }
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        for (place, fd) in self.low.fds.iter().enumerate() {
-            if let (Some(fd), true) = (fd, self.places >> place & 1 == 1) {
+        for (place, fd) in self.low.fds().enumerate() {
+            if self.taken >> place & 1 == 1 {
                 // Or the end of a pipe would stay open. It cannot fail: both are open.
-                let _ = sys::replace(self.low.idle.raw(), fd.raw());
+                let _ = sys::replace(self.low.idle.raw(), fd);
             }
         }
         // Release: who takes them next finds them idle.
-        self.low.free.fetch_or(self.places, Ordering::Release);
+        self.low.free.fetch_or(self.taken, Ordering::Release);
     }
 }

@@ -396,7 +396,7 @@ impl<'a> Request<'a> {
     /// Linux 5.9 (`CLOSE_RANGE_UNSHARE`): the child never has those above the
     /// highest that it needs, so that the cost of a spawn does not grow with the
     /// number of the caller's descriptors. A hook, which may use any, takes that
-    /// away. For the rest: Linux 5.11 (`CLOSE_RANGE_CLOEXEC`): the child marks them, and exec closes
+    /// away, and so does a source of 1024 or more: see [`LowFds`](crate::LowFds). For the rest: Linux 5.11 (`CLOSE_RANGE_CLOEXEC`): the child marks them, and exec closes
     /// them when the caller runs again. Linux 5.9: the child closes them. Below
     /// that, or where a filter refuses the call, it lists `/proc/self/fd`;
     /// without `/proc` it closes up to `RLIMIT_NOFILE`.

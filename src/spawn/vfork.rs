@@ -23,8 +23,14 @@ struct FrameOnStack {
 #[inline(never)]
 fn run_with_stack(plan: &Plan<'_>) -> Result<Process, Error> {
     const { assert!(offset_of!(FrameOnStack, frame) == STACK_WORDS * size_of::<usize>()) };
-    let room = FrameOnStack { stack: [MaybeUninit::uninit(); STACK_WORDS], frame: Frame::new() };
-    run_in(plan, &room.frame)
+    // Not initialised as a whole: that would be a call of memset.
+    let mut room = MaybeUninit::<FrameOnStack>::uninit();
+    // SAFETY: A field of room for it.
+    let frame = unsafe { &raw mut (*room.as_mut_ptr()).frame };
+    // SAFETY: As above; aligned, and ours.
+    unsafe { frame.write(Frame::new()) };
+    // SAFETY: Just written.
+    run_in(plan, unsafe { &*frame })
 }
 
 fn run_in(plan: &Plan<'_>, frame: &Frame) -> Result<Process, Error> {

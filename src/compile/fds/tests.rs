@@ -28,11 +28,11 @@ const OPENED: i32 = 1000;
 
 /// The numbers that are played with: some that are copied always, and some at the
 /// ends of what is copied at once.
-const NUMBERS: [RawFd; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 63, 64, 127, 128];
+const NUMBERS: [RawFd; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 63, 64, 127, 1024];
 
 /// Paths of files, which have the numbers for names.
 const PATHS: [&CStr; 12] =
-    [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"63", c"64", c"127", c"128"];
+    [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"63", c"64", c"127", c"1024"];
 
 /// What the kernel does with `op`; the result, or an errno.
 fn apply(table: &mut Table, op: &Op<'_>, saved: RawFd) -> Result<RawFd, Errno> {

@@ -8,7 +8,7 @@ use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::time::Duration;
 
-use rawspawn::{Buffer, CStrArray, Kernel, Plan, Process, Request, SigSet};
+use rawspawn::{Buffer, CStrArray, Kernel, LowFds, Plan, Process, Request, SigSet};
 
 /// Spawns any request: all of `compile` and `spawn`.
 #[unsafe(no_mangle)]
@@ -26,7 +26,20 @@ pub extern "C" fn archive_plan(request: &Request<'_>, room: &mut Buffer) -> c_in
     request.plan(room).map_or_else(|error| show(&error), |plan: Plan<'_>| show(&plan)) + needed
 }
 
-/// What is not reached from the two above.
+/// Spawns with low numbers, and a plan again.
+#[unsafe(no_mangle)]
+pub extern "C" fn archive_again(request: &Request<'_>, room: &mut Buffer) -> c_int {
+    let Ok(low) = LowFds::claim(4) else { return 1 };
+    if let Err(error) = request.spawn_with(&low, &mut *room) {
+        return show(&error);
+    }
+    match request.plan(room).and_then(|plan| plan.spawn()) {
+        Ok(mut process) => manage(&mut process),
+        Err(error) => show(&error),
+    }
+}
+
+/// What is not reached from the above.
 ///
 /// # Safety
 ///
