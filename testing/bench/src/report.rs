@@ -58,7 +58,11 @@ pub(crate) fn claims(results: &Results) -> String {
 }
 
 fn peers() -> String {
-    PEERS.iter().map(|peer| format!("- **{}**: {}\n", peer.name, peer.text)).collect()
+    let mut text = String::new();
+    for peer in PEERS {
+        let _ = writeln!(text, "- **{}**: {}", peer.name, peer.text);
+    }
+    text
 }
 
 /// The peers that were measured at some point of `scenario`.
