@@ -1,6 +1,7 @@
 //! Pictures: lines for what grows along an axis, bars for the batch.
 
 use std::error::Error;
+use std::ops::Range;
 use std::path::Path;
 
 use plotters::coord::Shift;
@@ -80,6 +81,26 @@ fn scaling(results: &Results, scenario: Scenario, file: &Path) -> Drawn {
     Ok(())
 }
 
+/// What both panels show, so that they can be compared.
+fn range(results: &Results, scenario: Scenario) -> Range<f64> {
+    let (mut low, mut high) = (f64::MAX, 0.0_f64);
+    for (peer, _) in drawn() {
+        for figure in [Figure::Held, Figure::Total] {
+            for (_, value) in line(results, scenario, peer.name, figure) {
+                (low, high) = (low.min(value), high.max(value));
+            }
+        }
+    }
+    low / 1.2..high * 1.2
+}
+
+/// Those of 1, 2, 5, 10, 20, 50 and so on: others would not fit.
+fn round_number(value: f64) -> String {
+    let text = format!("{value:.0}");
+    let is_round = ["1", "2", "5"].contains(&text.trim_end_matches('0'));
+    if is_round { text } else { String::new() }
+}
+
 fn panel(
     results: &Results,
     scenario: Scenario,
@@ -91,22 +112,20 @@ fn panel(
     let lines: Vec<_> = drawn()
         .map(|(peer, colour)| (peer, colour, line(results, scenario, peer.name, figure)))
         .collect();
-    let values = || lines.iter().flat_map(|(_, _, line)| line).map(|point| point.1);
-    let (low, high) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
     let mut chart = ChartBuilder::on(area)
         .caption(title, font(15))
         .margin(8)
         .margin_right(24)
         .x_label_area_size(28)
         .y_label_area_size(56)
-        .build_cartesian_2d(0..points.len() as i32 - 1, (low / 1.3..high * 1.3).log_scale())?;
+        .build_cartesian_2d(0..points.len() as i32 - 1, range(results, scenario).log_scale())?;
     let label =
         |index: &i32| points.get(*index as usize).map_or(String::new(), |&x| scenario.label(x));
     chart
         .configure_mesh()
         .x_labels(points.len())
         .x_label_formatter(&label)
-        .y_label_formatter(&|value| format!("{value}"))
+        .y_label_formatter(&|&value| round_number(value))
         .label_style(font(13))
         .bold_line_style(GRID)
         .light_line_style(WHITE)

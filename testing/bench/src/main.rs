@@ -39,7 +39,8 @@ struct Options {
     /// How many rounds; the spread of a ratio is that of its rounds
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(5..))]
     rounds: u8,
-    /// Spawns of each peer in a round, at each point; fewer where one takes long
+    /// Spawns of each peer in a round, at each point: four times as many of a small parent,
+    /// fewer where one takes long
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     spawns: u16,
     /// Measure this alone; may be repeated
@@ -73,6 +74,7 @@ fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
         let (rounds, samples) = (options.rounds.into(), options.spawns.into());
         Amount { rounds, samples, most_mib: u64::MAX }
     };
+    system::keep_fds()?;
     system::raise_most_fds();
     let programs = Programs::find(&options.programs)?;
     for kind in [Kind::Musl, Kind::Python, Kind::Go] {
@@ -89,8 +91,10 @@ fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
     let Amount { rounds, samples, .. } = amount;
-    let description =
-        format!("{}. {rounds} rounds of {samples} spawns at most.", system::description(&programs));
+    let description = format!(
+        "{}. {rounds} rounds of {samples} spawns, in a small parent four times as many, fewer where one takes long.",
+        system::description(&programs)
+    );
     let report = report::report(&results, &description);
     println!("{report}\n# Claims\n\n{}", report::claims(&results));
 

@@ -111,6 +111,11 @@ impl Scenario {
         }
     }
 
+    /// How many times as often it is measured: a few percent matter in the first.
+    pub(crate) fn weight(self) -> usize {
+        if self == Self::Plain { 4 } else { 1 }
+    }
+
     /// How many children a sample has.
     pub(crate) fn children(self) -> u32 {
         if self == Self::Batch { BATCH } else { 1 }

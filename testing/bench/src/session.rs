@@ -38,6 +38,7 @@ pub(crate) fn measure(
     scenario: Scenario,
     results: &mut Results,
 ) -> Result<(), Box<dyn Error>> {
+    let amount = Amount { samples: amount.samples * scenario.weight(), ..amount };
     let (points, sessions) = plan(programs, amount, scenario);
     for (index, foreign) in sessions.iter().enumerate() {
         let mut kinds = vec![Kind::Native];

@@ -1,6 +1,7 @@
 //! What this machine has, and what a report says of it.
 #![allow(unsafe_code)]
 
+use std::io;
 use std::thread::available_parallelism;
 
 use crate::peers::Kind;
@@ -34,6 +35,14 @@ pub(crate) fn raise_most_fds() {
     limit.rlim_cur = limit.rlim_cur.max(WANTED_FDS.min(limit.rlim_max));
     // SAFETY: It reads the struct.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+}
+
+/// Keeps what we were given beside 0, 1 and 2 from the workers: their descriptors are
+/// part of what is measured.
+pub(crate) fn keep_fds() -> io::Result<()> {
+    // SAFETY: It only marks them.
+    let result = unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as i32) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// One line on what the numbers are of.
