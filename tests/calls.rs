@@ -17,24 +17,37 @@ enum Made {
     ByChild(libc::c_long),
 }
 
+/// `struct ptrace_syscall_info` of `linux/ptrace.h`, at the entry of a call.
+#[repr(C)]
+struct Entry {
+    op: u8,
+    arch: u32,
+    instruction_pointer: u64,
+    stack_pointer: u64,
+    number: u64,
+    args: [u64; 7],
+}
+const _: () = assert!(size_of::<Entry>() == 88);
+
+const PTRACE_GET_SYSCALL_INFO: i64 = 0x420e;
+const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
+
 /// ptrace(2), of a request without an address.
-fn ptrace(request: libc::c_uint, pid: libc::pid_t, data: i32) -> i64 {
+fn ptrace(request: i64, pid: libc::pid_t, data: i32) -> i64 {
     // SAFETY: Such requests touch no memory of ours.
-    unsafe { libc::syscall(libc::SYS_ptrace, i64::from(request), pid, 0, data) }
+    unsafe { libc::syscall(libc::SYS_ptrace, request, pid, 0, data) }
 }
 
 /// The number of the system call that `pid` is about to make.
 fn entered(pid: libc::pid_t) -> Option<libc::c_long> {
-    let mut info = MaybeUninit::<libc::ptrace_syscall_info>::zeroed();
+    let mut info = MaybeUninit::<Entry>::zeroed();
     let size = size_of_val(&info);
-    let request = i64::from(libc::PTRACE_GET_SYSCALL_INFO);
+    let request = PTRACE_GET_SYSCALL_INFO;
     // SAFETY: The kernel writes at most `size` bytes.
     unsafe { libc::syscall(libc::SYS_ptrace, request, pid, size, info.as_mut_ptr()) };
     // SAFETY: All of it is integers, and was zeroed.
     let info = unsafe { info.assume_init() };
-    // SAFETY: At an entry, the union holds the entry's part.
-    let number = || unsafe { info.u.entry.nr };
-    (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(|| number() as libc::c_long)
+    (info.op == PTRACE_SYSCALL_INFO_ENTRY).then_some(info.number as libc::c_long)
 }
 
 /// The system calls that `parent` and its children, up to their exec, make.
@@ -80,7 +93,7 @@ fn calls_of(parent: impl FnOnce()) -> Option<Vec<Made>> {
                 | libc::PTRACE_O_TRACEVFORK
                 | libc::PTRACE_O_TRACEEXEC
                 | libc::PTRACE_O_EXITKILL;
-            assert_eq!(ptrace(libc::PTRACE_SETOPTIONS, pid, options), 0);
+            assert_eq!(ptrace(libc::PTRACE_SETOPTIONS.into(), pid, options), 0);
         } else if libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80 {
             match entered(stopped) {
                 Some(MARK) => marks += 1,
@@ -92,10 +105,10 @@ fn calls_of(parent: impl FnOnce()) -> Option<Vec<Made>> {
             children += 1;
         } else if status >> 16 == libc::PTRACE_EVENT_EXEC {
             children -= 1;
-            ptrace(libc::PTRACE_DETACH, stopped, 0);
+            ptrace(libc::PTRACE_DETACH.into(), stopped, 0);
             continue;
         }
-        ptrace(libc::PTRACE_SYSCALL, stopped, 0);
+        ptrace(libc::PTRACE_SYSCALL.into(), stopped, 0);
     }
     (ended == Some(0)).then_some(made)
 }
