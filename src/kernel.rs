@@ -31,7 +31,8 @@ pub enum Feature {
     /// a pipe that exec closes.
     Suspends = 32,
     /// A child may send no signal at its end until it executes a program.
-    /// Missing under emulators. Without it: `SIGCHLD` from a spawn that failed.
+    /// Missing under emulators. Without it: fork, and `SIGCHLD` from a spawn that
+    /// failed.
     NoExitSignal = 64,
     /// `pidfd_open(2)`, Linux 5.3.
     Pidfd = 128,
@@ -122,7 +123,9 @@ impl Kernel {
             // CLEAR_SIGHAND is beyond the 32 bits of clone(2).
             Feature::Clone3 => Feature::ClearSighand as u32,
             Feature::CloseRange => Feature::CloseRangeCloexec as u32 | Feature::ShareFds as u32,
-            // Who does not suspend the parent must not share with it.
+            // The exit signal tells whether a child still uses what is shared, and
+            // who does not suspend the parent must not share with it.
+            Feature::NoExitSignal => Feature::SharedMemory as u32,
             Feature::Suspends => Feature::SharedMemory as u32 | Feature::ShareFds as u32,
             Feature::Pidfd => Feature::ClonePidfd as u32,
             _ => 0,
@@ -154,6 +157,7 @@ mod tests {
         }
         assert!(!Kernel::NEWEST.without(Feature::Clone3).has(Feature::ClearSighand));
         assert!(!Kernel::NEWEST.without(Feature::CloseRange).has(Feature::CloseRangeCloexec));
+        assert!(!Kernel::NEWEST.without(Feature::NoExitSignal).has(Feature::SharedMemory));
         for feature in [Feature::SharedMemory, Feature::ShareFds] {
             assert!(!Kernel::NEWEST.without(Feature::Suspends).has(feature));
         }

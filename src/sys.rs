@@ -285,6 +285,13 @@ pub(crate) const SIGKILL: c_int = uapi::SIGKILL as c_int;
 #[cfg(feature = "std")]
 pub(crate) const SIGPIPE: c_int = uapi::SIGPIPE as c_int;
 
+/// `nanosleep`, of less than a second; a signal ends it early.
+pub(crate) fn sleep(nanos: u32) {
+    let time = uapi::timespec { tv_sec: 0, tv_nsec: nanos.into() };
+    // SAFETY: One `timespec`, which the kernel reads.
+    unsafe { sc::syscall2(sc::nr::NANOSLEEP, &raw const time as usize, 0) };
+}
+
 /// Waits while `word` holds `value`. A *shared* futex wait: the kernel's
 /// `CLONE_CHILD_CLEARTID` wakes those only.
 pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {

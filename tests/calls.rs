@@ -1,10 +1,9 @@
 //! Which system calls a spawn makes, in the parent and in the child: these, and no
 //! other.
 
-use std::mem::MaybeUninit;
-
 use rawspawn::{Exec, FdAction, Feature, Kernel, LowFds, Plan, Process, Request, argv};
 
+use crate::common::ptrace::{entered, ptrace, trace_me};
 use crate::common::{Room, file_at, isolated};
 
 /// A call of no kernel, before and after what is traced.
@@ -17,52 +16,13 @@ enum Made {
     ByChild(libc::c_long),
 }
 
-/// `struct ptrace_syscall_info` of `linux/ptrace.h`, at the entry of a call.
-#[repr(C)]
-struct Entry {
-    op: u8,
-    arch: u32,
-    instruction_pointer: u64,
-    stack_pointer: u64,
-    number: u64,
-    args: [u64; 7],
-}
-const _: () = assert!(size_of::<Entry>() == 88);
-
-const PTRACE_GET_SYSCALL_INFO: i64 = 0x420e;
-const PTRACE_SYSCALL_INFO_ENTRY: u8 = 1;
-
-/// ptrace(2), of a request without an address.
-fn ptrace(request: i64, pid: libc::pid_t, data: i32) -> i64 {
-    // SAFETY: Such requests touch no memory of ours.
-    unsafe { libc::syscall(libc::SYS_ptrace, request, pid, 0, data) }
-}
-
-/// The number of the system call that `pid` is about to make.
-fn entered(pid: libc::pid_t) -> Option<libc::c_long> {
-    let mut info = MaybeUninit::<Entry>::zeroed();
-    let size = size_of_val(&info);
-    let request = PTRACE_GET_SYSCALL_INFO;
-    // SAFETY: The kernel writes at most `size` bytes.
-    unsafe { libc::syscall(libc::SYS_ptrace, request, pid, size, info.as_mut_ptr()) };
-    // SAFETY: All of it is integers, and was zeroed.
-    let info = unsafe { info.assume_init() };
-    (info.op == PTRACE_SYSCALL_INFO_ENTRY).then_some(info.number as libc::c_long)
-}
-
 /// The system calls that `parent` and its children, up to their exec, make.
 /// `None` where nothing can be traced.
 fn calls_of(parent: impl FnOnce()) -> Option<Vec<Made>> {
     // SAFETY: The child goes on alone with what this thread was doing, and exits.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: Touches no memory.
-        if unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_TRACEME, 0, 0, 0) } != 0 {
-            // SAFETY: Ends the process.
-            unsafe { libc::_exit(2) };
-        }
-        // SAFETY: Stops this process until the tracer lets it go on.
-        unsafe { libc::raise(libc::SIGSTOP) };
+        trace_me();
         // SAFETY: The kernel knows no such call.
         unsafe { libc::syscall(MARK) };
         parent();
@@ -95,7 +55,7 @@ fn calls_of(parent: impl FnOnce()) -> Option<Vec<Made>> {
                 | libc::PTRACE_O_EXITKILL;
             assert_eq!(ptrace(libc::PTRACE_SETOPTIONS.into(), pid, options), 0);
         } else if libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80 {
-            match entered(stopped) {
+            match entered(stopped).map(|call| call.number) {
                 Some(MARK) => marks += 1,
                 Some(number) if stopped != pid => made.push(Made::ByChild(number)),
                 Some(number) if marks == 1 => made.push(Made::ByParent(number)),

@@ -10,6 +10,7 @@ mod common;
 mod command;
 mod descriptors;
 mod dirs;
+mod early_resume;
 mod errors;
 mod exec;
 mod ids;

@@ -16,6 +16,7 @@ use rawspawn::{
     CurrentDir, Exec, FdAction, Feature, Hook, Kernel, Mode, Request, Rlimit, Scheduler, Step,
 };
 
+use crate::common::ptrace::{CANNOT, ptrace, trace_me};
 use crate::common::{Room, Setup, each_setup, isolated, quick};
 
 /// What is spawned, and the step that fails, if one does.
@@ -196,25 +197,13 @@ struct Seen {
     executed: bool,
 }
 
-/// ptrace(2), of a request without an address.
-fn ptrace(request: i64, pid: libc::pid_t, data: i32) -> i64 {
-    // SAFETY: Such requests touch no memory of ours.
-    unsafe { libc::syscall(libc::SYS_ptrace, request, pid, 0, data) }
-}
-
 /// Runs `parent` in a traced process, and looks at each child that it makes.
 /// `None` where tracing is not to be had.
 fn trace(parent: impl FnOnce() -> bool) -> Option<Vec<Seen>> {
     // SAFETY: The child goes on alone with what this thread was doing, and exits.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        // SAFETY: Touches no memory.
-        if unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_TRACEME, 0, 0, 0) } != 0 {
-            // SAFETY: Ends the process.
-            unsafe { libc::_exit(2) };
-        }
-        // SAFETY: Stops this process until the tracer lets it go on.
-        unsafe { libc::raise(libc::SIGSTOP) };
+        trace_me();
         let good = parent();
         // SAFETY: Ends the process.
         unsafe { libc::_exit(i32::from(!good)) };
@@ -232,7 +221,7 @@ fn trace(parent: impl FnOnce() -> bool) -> Option<Vec<Seen>> {
             if libc::WIFEXITED(status) {
                 match libc::WEXITSTATUS(status) {
                     0 => return Some(seen),
-                    2 => return None,
+                    CANNOT => return None,
                     _ => panic!("the parent says that a spawn went otherwise"),
                 }
             }
@@ -304,22 +293,20 @@ fn a_child_writes_nothing_but_its_frame() {
                     println!("skipped: memory, as nothing can be traced here");
                     return;
                 };
-                let [Seen { differences, executed }] = &*seen else {
+                let [Seen { ref differences, executed }] = *seen else {
                     panic!("{name}: {} children", seen.len());
                 };
-                assert_eq!(*executed, case.fails.is_none(), "{name}");
-                // Where the kernel lacks close_range, there is a stack below the
-                // frame, which then is aligned.
-                let frame = differences.last().expect("a tid") & !63;
-                let stack =
-                    if setup.kernel.has(Feature::CloseRange) { 0..0 } else { frame - 6144..frame };
-                let own = differences.iter().copied().filter(|address| !stack.contains(address));
-                let own: Vec<u64> = own.collect();
-                // `failed`, `errno` and `tid`, side by side.
-                let (first, last) = (own.first().expect("a tid"), own.last().expect("a tid"));
-                let most = if case.fails.is_some() { 16 } else { 4 };
-                assert!(last - first < most, "{name}: the child wrote at {own:x?}");
-                assert!(!arena.contains(first), "{name}: the child wrote to its plan");
+                assert_eq!(executed, case.fails.is_none(), "{name}");
+                // `failed` and `errno`, side by side; the kernel writes `tid` before the
+                // child's first instruction. Where the kernel lacks close_range, there
+                // is a stack below them.
+                let frame = if executed { 0 } else { 12 };
+                let stack = if setup.kernel.has(Feature::CloseRange) { 0 } else { 6144 };
+                let written = differences.first().zip(differences.last());
+                let extent = written.map_or(0, |(first, last)| last - first + 1);
+                assert!(extent <= frame + stack, "{name}: the child wrote at {differences:x?}");
+                let own = differences.iter().any(|address| arena.contains(address));
+                assert!(!own, "{name}: the child wrote to its plan");
             }
         }
     });

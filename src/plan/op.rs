@@ -57,8 +57,8 @@ pub(crate) struct Frame {
     pub(crate) failed: AtomicPtr<()>,
     /// Why; 0 until then.
     pub(crate) errno: AtomicU32,
-    /// The child's pid as it sees it (`CLONE_CHILD_SETTID`); 0 once it has left
-    /// this address space (`CLONE_CHILD_CLEARTID`).
+    /// The child's pid as it sees it (`CLONE_CHILD_SETTID`); where asked for, 0 once
+    /// it has left this address space (`CLONE_CHILD_CLEARTID`).
     pub(crate) tid: AtomicU32,
     /// The ops that end a child that failed.
     pub(crate) epilogue: *const (),

@@ -107,7 +107,7 @@ impl Request<'_> {
         let (mode, _) = mode::choose(self, kernel)?;
         // A table that is shared takes more ops than one that is not.
         let caller = Caller { sources_open: true, ..caller(self, Attempt::on(kernel)) };
-        compile::needed(Input { request: self, kernel, mode, caller })
+        compile::needed(Input::new(self, kernel, mode, caller))
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
@@ -163,7 +163,7 @@ impl Request<'_> {
         let kernel = attempt.kernel;
         let (mode, reason) = mode::choose(self, kernel)?;
         let caller = caller(self, attempt);
-        compile::compile(Input { request: self, kernel, mode, caller }, reason, storage)
+        compile::compile(Input::new(self, kernel, mode, caller), reason, storage)
     }
 }
 
@@ -278,7 +278,8 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame) -> Result<Made, Error> {
     let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
     // SAFETY: The caller's promises are those that `clone` asks for.
-    let result = unsafe { clone(plan.kernel, plan.mode, plan.shares_fds, place, start) };
+    let result =
+        unsafe { clone(plan.kernel, clone_flags(plan.mode, plan.shares_fds), place, start) };
     if let Some(mask) = mask {
         // It cannot fail: the arguments are those of the call above.
         let _ = sys::set_signal_mask(mask);
@@ -287,25 +288,27 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame) -> Result<Made, Error> {
     Ok(Made { pid, pidfd: (pidfd >= 0).then(|| Fd::new(pidfd)) })
 }
 
-/// `clone3` or `clone`, as `kernel` has them.
+/// The flags that make a child in `mode`.
+const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
+    let memory = match mode {
+        Mode::Vfork => uapi::CLONE_VM,
+        Mode::Fork => 0,
+    };
+    let files = if shares_fds { uapi::CLONE_FILES } else { 0 };
+    uapi::CLONE_VFORK | uapi::CLONE_CHILD_SETTID | memory | files
+}
+
+/// `clone3` or `clone`, as `kernel` has them, with `flags` and what both need.
 ///
 /// # Safety
 ///
 /// As for [`make`].
 unsafe fn clone(
     kernel: Kernel,
-    mode: Mode,
-    share_fds: bool,
+    mut flags: u32,
     pidfd: Option<&mut c_int>,
     start: Start<'_>,
 ) -> Result<c_int, Errno> {
-    let mut flags = uapi::CLONE_VFORK | uapi::CLONE_CHILD_SETTID;
-    if mode == Mode::Vfork {
-        flags |= uapi::CLONE_VM | uapi::CLONE_CHILD_CLEARTID;
-    }
-    if share_fds {
-        flags |= uapi::CLONE_FILES;
-    }
     if pidfd.is_some() {
         flags |= uapi::CLONE_PIDFD;
     }
@@ -342,28 +345,26 @@ unsafe fn clone(
     }
 }
 
-/// Reads what became of a child that is past its exec or its end.
+/// Reads what became of a child that has left the parent's memory, or soon will.
 fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error> {
     let Made { pid, pidfd } = made;
+    let asks = plan.kernel.has(Feature::NoExitSignal);
+    let end = if asks { end_before_exec(frame, pid) } else { None };
     let errno = frame.errno.load(Ordering::Acquire) as i32;
     if let Some(errno) = Errno::from_raw(errno) {
+        if end.is_none() {
+            // ECHILD: someone waits for every child of every kind, or the emulator
+            // knows no exit signal but SIGCHLD, which is ignored.
+            let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
+        }
         let tag = plan.tag_at(frame.failed.load(Ordering::Relaxed));
-        // ECHILD: someone waits for every child of every kind, or the emulator
-        // knows no exit signal but SIGCHLD, which is ignored.
-        let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
         return Err(Error::new(tag.step, tag.index, errno));
     }
-    // exec sets the exit signal to SIGCHLD. A child that still has another one
-    // is dying without having come so far: wait for it.
-    if plan.kernel.has(Feature::NoExitSignal) {
-        let options = uapi::WEXITED | uapi::__WCLONE;
-        if let Ok(info) = sys::waitid(Target::Pid(pid), options, None) {
-            let status = WaitStatus::from_siginfo(info.code, info.status);
-            return Err(Error::died(match (status.signal(), status.code()) {
-                (Some(signal), _) => Cause::Killed(signal as u8),
-                (None, code) => Cause::Exited(code.unwrap_or_default() as u8),
-            }));
-        }
+    if let Some(status) = end {
+        return Err(Error::died(match (status.signal(), status.code()) {
+            (Some(signal), _) => Cause::Killed(signal as u8),
+            (None, code) => Cause::Exited(code.unwrap_or_default() as u8),
+        }));
     }
     let pidfd = match pidfd {
         None if plan.request.pidfd => match sys::pidfd_open(pid) {
@@ -378,6 +379,35 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
     };
     Ok(Process::new(pid, pidfd, plan.mode, plan.reason))
 }
+
+/// Reaps a child that ends without having executed its program; `None` once one has.
+///
+/// It is the question whether there is a child without an exit signal. exec makes
+/// that signal `SIGCHLD`, after it has copied what it takes from the parent's memory
+/// and before it lets the parent go; past that point it executes the program or
+/// kills the child. So `None` is also the proof that the plan is no longer read.
+fn end_before_exec(frame: &Frame, pid: c_int) -> Option<WaitStatus> {
+    let mut pause = FIRST_PAUSE;
+    let mut options = uapi::WEXITED | uapi::__WCLONE | uapi::WNOHANG;
+    loop {
+        match sys::waitid(Target::Pid(pid), options, None) {
+            Err(_) => return None,
+            Ok(end) if end.pid != 0 => return Some(WaitStatus::from_siginfo(end.code, end.status)),
+            // It failed, and all that it still does is to exit.
+            Ok(_) if frame.errno.load(Ordering::Acquire) != 0 => options &= !uapi::WNOHANG,
+            // It is being killed; or a tracer has let the parent go early, and exec
+            // wakes nobody who waits here.
+            Ok(_) => {
+                sys::sleep(pause);
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// How long to wait before a question is asked again, in nanoseconds.
+const FIRST_PAUSE: u32 = 20_000;
+const LONGEST_PAUSE: u32 = 1_000_000;
 
 /// Finds out what clone(2) offers here, with children that exit at once.
 pub(crate) fn probe(known: Kernel) -> Result<Kernel, Error> {
@@ -429,9 +459,10 @@ fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, 
     let shares_fds = kernel.has(Feature::ShareFds);
     let ops = if shares_fds { PROBE } else { EPILOGUE };
     let start = Start { ops: ops.as_ptr(), frame: &raw const frame };
+    let flags = clone_flags(mode, shares_fds) | uapi::CLONE_CHILD_CLEARTID;
     // SAFETY: Frame and ops outlive the child, which is waited for below; the
     // ops point to nothing.
-    let pid = unsafe { clone(kernel, mode, shares_fds, pidfd, start) }?;
+    let pid = unsafe { clone(kernel, flags, pidfd, start) }?;
     let end = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
     if shares_fds && !end.is_ok_and(|end| end.status == 0) {
         kernel = kernel.without(Feature::ShareFds);
@@ -441,17 +472,4 @@ fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, 
         kernel = kernel.without(Feature::Suspends);
     }
     Ok(kernel)
-}
-
-/// Waits until the child has left the memory of `frame`.
-///
-/// It has when clone returns, unless a tracer or an emulator let the parent go
-/// early; then the child still reads the plan.
-fn wait_until_gone(frame: &Frame) {
-    loop {
-        match frame.tid.load(Ordering::Acquire) {
-            0 => return,
-            tid => sys::futex_wait(&frame.tid, tid),
-        }
-    }
 }

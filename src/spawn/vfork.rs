@@ -3,7 +3,7 @@
 use core::mem::{MaybeUninit, offset_of};
 
 use super::fallback::STACK_WORDS;
-use super::{Frame, conclude, make, wait_until_gone};
+use super::{Frame, conclude, make};
 use crate::error::Error;
 use crate::plan::Plan;
 use crate::process::Process;
@@ -35,10 +35,9 @@ fn run_with_stack(plan: &Plan<'_>) -> Result<Process, Error> {
 
 fn run_in(plan: &Plan<'_>, frame: &Frame) -> Result<Process, Error> {
     // SAFETY: `frame` is new, and its stack is there if the plan wants one. It
-    // and what the plan borrows outlive the child's stay, which
-    // `wait_until_gone` waits for. `mode` chooses vfork only on a kernel that
-    // shares memory.
+    // and what the plan borrows outlive the child's stay, which `conclude` sees the
+    // end of. `mode` chooses vfork only on a kernel that shares memory and knows the
+    // question that it asks.
     let made = unsafe { make(plan, frame) }?;
-    wait_until_gone(frame);
     conclude(plan, frame, made)
 }

@@ -8,6 +8,7 @@
 
 pub(crate) mod child;
 pub(crate) mod fork;
+pub(crate) mod ptrace;
 pub(crate) mod seccomp;
 
 use std::collections::BTreeMap;
