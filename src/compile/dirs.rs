@@ -8,6 +8,7 @@ use crate::request::{CurrentDir, Request};
 
 /// Changes the root, and the working directory with it: one outside the root
 /// would be the way out.
+#[inline]
 pub(super) fn root<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(path) = request.root {
         let tag = Tag::new(Step::Root);
@@ -17,6 +18,7 @@ pub(super) fn root<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Changes the working directory.
+#[inline]
 pub(super) fn cwd<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Error> {
     let tag = Tag::new(Step::CurrentDir);
     match request.cwd {

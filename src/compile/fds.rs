@@ -2,10 +2,10 @@
 
 use linux_raw_sys::general::{AT_FDCWD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, FD_CLOEXEC, O_CLOEXEC};
 
-use super::Input;
+use super::{Caller, Input};
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::kernel::Feature;
+use crate::kernel::{Feature, Kernel};
 use crate::mode::Mode;
 use crate::plan::op::{Arg, InFrame, Saved, Tag, sys};
 use crate::plan::{Step, Writer};
@@ -41,6 +41,9 @@ fn real_moves<'a>(actions: &'a [FdAction<'a>]) -> impl Iterator<Item = Move> + C
 /// kernel's choice, which is free by definition, and its ring unwinds.
 pub(super) fn moves<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Error> {
     let actions = request.fds;
+    if actions.is_empty() {
+        return Ok(());
+    }
     check(actions)?;
     for (index, action) in actions.iter().enumerate() {
         if let FdAction::Map { parent_fd, child_fd } = *action {
@@ -157,6 +160,7 @@ fn check(actions: &[FdAction<'_>]) -> Result<(), Error> {
 /// numbers give EINVAL, which is fine), clear close-on-exec. The first copy
 /// closes itself at exec. The target is closed first for devices that can be
 /// opened but once, and for a child at its limit.
+#[inline]
 pub(super) fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     for (index, action) in request.fds.iter().enumerate() {
         if let FdAction::Open { child_fd, path, flags, mode } = *action {
@@ -171,6 +175,7 @@ pub(super) fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Closes what the request names. Linux frees the number whatever it answers.
+#[inline]
 pub(super) fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     for (index, action) in request.fds.iter().enumerate() {
         if let FdAction::Close { child_fd } = *action {
@@ -192,9 +197,11 @@ const TOO_HIGH: RawFd = 1024;
 ///
 /// A hook may look at any descriptor. And the table that is shared has the pidfd
 /// too, which must not become a source that is not open.
-#[inline(never)]
-pub(super) fn last_copied(input: &Input<'_>) -> Option<u32> {
-    let Input { request, kernel, caller, .. } = input;
+pub(super) fn last_copied(
+    request: &Request<'_>,
+    kernel: Kernel,
+    caller: &Caller<'_>,
+) -> Option<u32> {
     let mut last = STDERR;
     let shares = kernel.has(Feature::ShareFds)
         && request.other_fds == OtherFds::Close
@@ -209,8 +216,9 @@ pub(super) fn last_copied(input: &Input<'_>) -> Option<u32> {
 }
 
 /// Copies the low descriptors, which the child needs, and no other.
+#[inline]
 pub(super) fn drop_high(plan: &mut Writer<'_>, input: Input<'_>) {
-    if let Some(last) = last_copied(&input) {
+    if let Some(last) = input.last_copied {
         let tag = Tag::new(Step::CloseOthers);
         plan.push(tag, sys!(CLOSE_RANGE, last + 1, u32::MAX, CLOSE_RANGE_UNSHARE));
     }
@@ -269,7 +277,7 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
         (Closing::Close, _) => (0, None),
     };
     // Above what was copied there is nothing but what the child has made.
-    let last = last_copied(&input).unwrap_or(u32::MAX);
+    let last = input.last_copied.unwrap_or(u32::MAX);
     let mut first = STDERR as u32 + 1;
     while first <= last {
         let kept = next_kept(request.fds, exec, first).filter(|kept| *kept <= last);

@@ -7,6 +7,7 @@ use crate::plan::{Step, Writer};
 use crate::request::{Groups, Request};
 
 /// Sets or drops the supplementary groups.
+#[inline]
 pub(super) fn groups<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     let tag = Tag::new(Step::Groups);
     match request.groups {
@@ -23,6 +24,7 @@ pub(super) fn groups<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Sets the three group ids.
+#[inline]
 pub(super) fn gid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(gid) = request.gid {
         if gid == UNCHANGED {
@@ -34,6 +36,7 @@ pub(super) fn gid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Er
 }
 
 /// Sets the three user ids.
+#[inline]
 pub(super) fn uid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(uid) = request.uid {
         if uid == UNCHANGED {

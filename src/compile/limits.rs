@@ -11,6 +11,7 @@ use crate::text::Digits;
 use crate::uapi::IOPRIO_WHO_PROCESS;
 
 /// Sets policy and priority. `sched_setattr` would reset the nice value.
+#[inline]
 pub(super) fn scheduler<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(scheduler) = &request.scheduler {
         let param = Arg::ptr(&scheduler.priority);
@@ -20,6 +21,7 @@ pub(super) fn scheduler<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Sets the nice value.
+#[inline]
 pub(super) fn nice(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(nice) = request.nice {
         if !(-20..=19).contains(&nice) {
@@ -31,6 +33,7 @@ pub(super) fn nice(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), E
 }
 
 /// Sets the CPU affinity.
+#[inline]
 pub(super) fn affinity<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(cpus) = request.affinity {
         let op = sys!(SCHED_SETAFFINITY, 0, size_of_val(cpus), Arg::ptr(cpus));
@@ -39,6 +42,7 @@ pub(super) fn affinity<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Sets the I/O priority.
+#[inline]
 pub(super) fn ioprio(plan: &mut Writer<'_>, request: &Request<'_>) {
     if let Some(ioprio) = request.ioprio {
         let op = sys!(IOPRIO_SET, IOPRIO_WHO_PROCESS, 0, u32::from(ioprio));
@@ -50,6 +54,7 @@ pub(super) fn ioprio(plan: &mut Writer<'_>, request: &Request<'_>) {
 ///
 /// In a child that shares memory the kernel would change the parent too, were
 /// it not for `CLONE_VFORK` (Linux, `fs/proc/base.c`, `__set_oom_adj`).
+#[inline]
 pub(super) fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     let Some(adj) = request.oom_score_adj else { return Ok(()) };
     if !(-1000..=1000).contains(&adj) {
@@ -67,6 +72,7 @@ pub(super) fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Res
 }
 
 /// Sets resource limits.
+#[inline]
 pub(super) fn rlimits<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     for (index, rlimit) in request.rlimits.iter().enumerate() {
         let tag = Tag::item(Step::Rlimit, index);

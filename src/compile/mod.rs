@@ -45,6 +45,21 @@ pub(crate) struct Input<'a> {
     pub(crate) kernel: Kernel,
     pub(crate) mode: Mode,
     pub(crate) caller: Caller<'a>,
+    /// The highest descriptor that is copied, if the child starts with its parent's
+    /// table.
+    last_copied: Option<u32>,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(
+        request: &'a Request<'a>,
+        kernel: Kernel,
+        mode: Mode,
+        caller: Caller<'a>,
+    ) -> Self {
+        let last_copied = fds::last_copied(request, kernel, &caller);
+        Self { request, kernel, mode, caller, last_copied }
+    }
 }
 
 /// The steps, in the one order that they have.
@@ -60,6 +75,9 @@ pub(crate) struct Input<'a> {
 /// - The hook sees all of that, and every descriptor.
 /// - Signals are set, the others closed and the mask opened when nothing is
 ///   left but exec.
+///
+/// Most requests ask for few of them. So the steps are `inline`: what has to be
+/// fetched is then a row of tests, not a function for each.
 fn steps<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
     let request = input.request;
     fds::drop_high(plan, input);
@@ -103,7 +121,7 @@ pub(crate) fn compile<'a>(
     if request.pidfd && !kernel.has(Feature::Pidfd) {
         return Err(Error::new(Step::Pidfd, 0, Errno::ENOSYS));
     }
-    let shares_fds = fds::last_copied(&input).is_some();
+    let shares_fds = input.last_copied.is_some();
     let needs_stack = writer.needs_stack();
     Ok(Plan { ops: writer.finish()?, request, kernel, mode, reason, shares_fds, needs_stack })
 }

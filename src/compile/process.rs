@@ -11,6 +11,7 @@ use crate::request::Request;
 use crate::spawn::fallback::call_hook;
 
 /// Sets the umask.
+#[inline]
 pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(mask) = request.umask {
         if mask > 0o777 {
@@ -23,6 +24,7 @@ pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), 
 
 /// Sets the parent death signal, and ends the child if the parent is dead
 /// already: its death sent no signal.
+#[inline]
 pub(super) fn parent_death_signal(plan: &mut Writer<'_>, input: Input<'_>) {
     if let Some(signal) = input.request.pdeathsig {
         let tag = Tag::new(Step::ParentDeathSignal);
@@ -32,6 +34,7 @@ pub(super) fn parent_death_signal(plan: &mut Writer<'_>, input: Input<'_>) {
 }
 
 /// Sets `no_new_privs`.
+#[inline]
 pub(super) fn no_new_privs(plan: &mut Writer<'_>, request: &Request<'_>) {
     if request.no_new_privs {
         plan.push(Tag::new(Step::NoNewPrivs), sys!(PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
@@ -39,6 +42,7 @@ pub(super) fn no_new_privs(plan: &mut Writer<'_>, request: &Request<'_>) {
 }
 
 /// Calls the hook.
+#[inline]
 pub(super) fn hook<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(hook) = &request.hook {
         plan.call(

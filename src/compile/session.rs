@@ -12,6 +12,7 @@ use crate::plan::{Step, Writer};
 use crate::request::Request;
 
 /// Starts a session.
+#[inline]
 pub(super) fn session(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if request.session {
         // setsid(2) refuses a group leader, and makes one: no group besides.
@@ -24,6 +25,7 @@ pub(super) fn session(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<()
 }
 
 /// Joins or makes a process group.
+#[inline]
 pub(super) fn process_group(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(pgrp) = request.pgrp {
         if pgrp < 0 {
@@ -35,6 +37,7 @@ pub(super) fn process_group(plan: &mut Writer<'_>, request: &Request<'_>) -> Res
 }
 
 /// Takes a controlling terminal; the last argument asks not to steal it.
+#[inline]
 pub(super) fn controlling_terminal(plan: &mut Writer<'_>, request: &Request<'_>) {
     if let Some(fd) = request.ctty {
         plan.push(Tag::new(Step::ControllingTerminal), sys!(IOCTL, fd, TIOCSCTTY, 0));
@@ -45,6 +48,7 @@ pub(super) fn controlling_terminal(plan: &mut Writer<'_>, request: &Request<'_>)
 ///
 /// A background process that asks is sent `SIGTTOU`, whose stop would hang a
 /// parent that waits for the exec. So block it; the mask is set before exec.
+#[inline]
 pub(super) fn foreground<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
     let request = input.request;
     let Some(fd) = request.foreground else { return };

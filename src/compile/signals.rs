@@ -1,6 +1,6 @@
 //! What signals do in the child, and which are blocked.
 
-use linux_raw_sys::general::{SIG_SETMASK, SIGKILL, SIGSTOP};
+use linux_raw_sys::general::SIG_SETMASK;
 
 use super::Input;
 use crate::errno::Errno;
@@ -25,6 +25,7 @@ const SIGSET_SIZE: usize = size_of::<SigSet>();
 /// With `CLONE_CLEAR_SIGHAND` the kernel has reset the handlers. Without, every
 /// signal is set to what it is to be: looking first would be a branch, and a
 /// race with a thread that installs a handler.
+#[inline]
 pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
     let request = input.request;
     let (to_default, to_ignore) = (request.to_default, request.to_ignore);
@@ -33,29 +34,20 @@ pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(),
         let index = signal.unsigned_abs() as u16;
         return Err(Error::new(Step::SignalAction, index, Errno::EINVAL));
     }
-    let handlers_are_reset = input.kernel.has(Feature::ClearSighand);
-    let ignored = SigSet::from_bits(input.caller.ignored.bits() & !to_default.bits());
-    for signal in 1..=64 {
-        let action = if to_ignore.contains(signal) {
-            &IGNORE
-        } else if to_default.contains(signal) {
-            &DEFAULT
-        } else if handlers_are_reset {
-            continue;
-        } else if ignored.contains(signal) {
-            &IGNORE
-        } else {
-            &DEFAULT
-        };
-        if signal != SIGKILL as i32 && signal != SIGSTOP as i32 {
-            let tag = Tag::item(Step::SignalAction, signal as usize);
-            plan.push(tag, sys!(RT_SIGACTION, signal, Arg::ptr(action), 0, SIGSET_SIZE));
-        }
+    let named = to_ignore.bits() | to_default.bits();
+    let set = if input.kernel.has(Feature::ClearSighand) { named } else { SigSet::ALL.bits() };
+    let inherited = input.caller.ignored.bits() & !to_default.bits();
+    let ignored = SigSet::from_bits(to_ignore.bits() | inherited);
+    for signal in SigSet::from_bits(set & !SigSet::UNCHANGEABLE.bits()).iter() {
+        let action = if ignored.contains(signal) { &IGNORE } else { &DEFAULT };
+        let tag = Tag::item(Step::SignalAction, signal as usize);
+        plan.push(tag, sys!(RT_SIGACTION, signal, Arg::ptr(action), 0, SIGSET_SIZE));
     }
     Ok(())
 }
 
 /// Opens the mask, or sets the one that the request names.
+#[inline]
 pub(super) fn mask<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
     let blocked = !input.kernel.has(Feature::ClearSighand) || input.request.foreground.is_some();
     let mask = match &input.request.mask {

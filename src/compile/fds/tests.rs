@@ -134,19 +134,15 @@ fn check(actions: &[FdAction<'_>], caller: &Table, others: OtherFds, kernel: Ker
     let argv = crate::argv![c"program"];
     let mut request = Request::new(Exec::Path(c"/program"), argv);
     request.fds(actions).other_fds(others).env(crate::CStrArray::EMPTY);
-    let input = Input {
-        request: &request,
-        kernel,
-        mode: Mode::Vfork,
-        caller: Caller {
-            envp: None,
-            mask: SigSet::EMPTY,
-            ignored: SigSet::EMPTY,
-            pid: 0,
-            pgrp: 0,
-            sources_open: true,
-        },
+    let caller_state = Caller {
+        envp: None,
+        mask: SigSet::EMPTY,
+        ignored: SigSet::EMPTY,
+        pid: 0,
+        pgrp: 0,
+        sources_open: true,
     };
+    let input = Input::new(&request, kernel, Mode::Vfork, caller_state);
     let mut buffer = Buffer::<128, 64>::new();
     let plan = compile::compile(input, Reason::Default, (&mut buffer).into());
     let plan: Result<_, Error> = plan;
