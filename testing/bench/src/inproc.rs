@@ -78,6 +78,18 @@ pub(crate) fn rawspawn_inherit(setup: &'static Setup) -> Spawn {
     by_request(setup, OtherFds::Inherit)
 }
 
+pub(crate) fn rawspawn_plan(setup: &'static Setup) -> Spawn {
+    let mut request = Request::new(Exec::Path(setup.program), setup.argv);
+    request.env(setup.envp);
+    let (request, buffer) =
+        (Box::leak(Box::new(request)), Box::leak(Box::new(Buffer::<16>::new())));
+    let plan = request.plan(buffer);
+    Box::new(move || match &plan {
+        Ok(plan) => Ok(plan.spawn()?.pid()),
+        Err(error) => Err((*error).into()),
+    })
+}
+
 pub(crate) fn rawspawn_command(setup: &'static Setup) -> Spawn {
     let mut command = rawspawn::Command::new(setup.path());
     Box::new(move || Ok(command.spawn()?.id() as pid_t))
@@ -96,7 +108,8 @@ fn by_std(mut command: std::process::Command) -> Spawn {
 fn by_request(setup: &'static Setup, others: OtherFds) -> Spawn {
     let mut request = Request::new(Exec::Path(setup.program), setup.argv);
     request.env(setup.envp).other_fds(others);
-    Box::new(move || Ok(request.spawn(&mut Buffer::<16>::new())?.pid()))
+    let mut buffer = Buffer::<16>::new();
+    Box::new(move || Ok(request.spawn(&mut buffer)?.pid()))
 }
 
 /// What a C peer returned.

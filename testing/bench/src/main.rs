@@ -4,6 +4,7 @@
 mod chart;
 mod claims;
 mod inproc;
+mod instructions;
 mod peers;
 mod remote;
 mod report;
@@ -28,6 +29,9 @@ use crate::results::Results;
 use crate::scenario::Scenario;
 use crate::session::Amount;
 
+/// Where the results of a whole run go.
+const PUBLISHED: &str = "docs/bench";
+
 /// The first argument of the native worker.
 const WORKER: &str = "native-worker";
 
@@ -49,6 +53,9 @@ struct Options {
     /// 5 rounds of 25 spawns, and at most 1 GiB of memory
     #[arg(long)]
     quick: bool,
+    /// Count instructions instead: compare them with docs/bench, and fail if there are more
+    #[arg(long)]
+    instructions: bool,
     /// Where CSV, tables and pictures go [default: docs/bench, of a part target/benchmark/results]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -64,7 +71,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             return worker::work(program.as_ref(), state);
         }
     }
-    measure(&Options::parse())
+    let options = Options::parse();
+    if options.instructions {
+        return instructions::measure(PUBLISHED.as_ref(), false);
+    }
+    measure(&options)
 }
 
 fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -100,12 +111,13 @@ fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
 
     // What is published is of a whole run.
     let is_part = options.quick || !options.only.is_empty();
-    let default = if is_part { "target/benchmark/results" } else { "docs/bench" };
+    let default = if is_part { "target/benchmark/results" } else { PUBLISHED };
     let out = options.out.clone().unwrap_or_else(|| default.into());
     fs::create_dir_all(&out)?;
     fs::write(out.join("results.csv"), results.csv())?;
     fs::write(out.join("results.md"), report)?;
     chart::draw(&results, &out)?;
+    instructions::measure(&out, true)?;
     println!("written to {}", out.display());
     Ok(())
 }

@@ -70,6 +70,13 @@ pub(crate) const PEERS: &[Peer] = &[
         colour: Some(RGBColor(213, 94, 0)),
     },
     Peer {
+        name: "rawspawn-plan",
+        text: "`Plan::spawn`: compiled once",
+        home: Home::Native(inproc::rawspawn_plan),
+        only: ALWAYS,
+        colour: None,
+    },
+    Peer {
         name: "rawspawn-inherit",
         text: "`Request` with `OtherFds::Inherit`",
         home: Home::Native(inproc::rawspawn_inherit),

@@ -3,6 +3,10 @@
 use std::error::Error;
 use std::time::Duration;
 
+use rand::SeedableRng as _;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom as _;
+
 use crate::peers::{FLOOR, GLIBC, Kind, PEERS, Peer};
 use crate::remote::{Programs, Worker};
 use crate::results::{Cell, Results, Row};
@@ -22,6 +26,9 @@ pub(crate) struct Amount {
 /// A peer's turn: so many samples, but none begun after so long.
 const BLOCK: usize = 25;
 const BLOCK_TIME: Duration = Duration::from_millis(40);
+
+/// What a turn begins with, and what does not count: who comes after another process
+/// would pay for its caches.
 const WARM_UP: usize = 3;
 
 /// A peer in a worker.
@@ -116,21 +123,20 @@ fn run(
     for lane in lanes {
         take(lane, WARM_UP)?;
     }
-    let mut turn = 0;
+    // Always the same, and in each block another order.
+    let mut random = SmallRng::seed_from_u64(0);
+    let mut order: Vec<_> = (0..lanes.len()).collect();
     for round in 0..amount.rounds {
         let mut samples = vec![Vec::new(); lanes.len()];
         let mut left = amount.samples;
         while left > 0 {
             let block = left.min(BLOCK);
             left -= block;
-            for place in 0..lanes.len() {
-                // Each block starts with another peer, and each second goes backwards:
-                // none always follows the same one.
-                let forwards = (turn * 7 + place) % lanes.len();
-                let index = if turn % 2 == 0 { forwards } else { lanes.len() - 1 - forwards };
-                samples[index].extend(take(&lanes[index], block)?);
+            order.shuffle(&mut random);
+            for &index in &order {
+                let taken = take(&lanes[index], WARM_UP + block)?;
+                samples[index].extend_from_slice(&taken[WARM_UP.min(taken.len() - 1)..]);
             }
-            turn += 1;
         }
         for (lane, samples) in lanes.iter().zip(&samples) {
             results.rows.push(Row::new(lane.cell, session, round, samples));

@@ -84,7 +84,7 @@ fn run(spawn: &mut Spawn, count: usize, size: usize, limit: Duration) -> io::Res
 }
 
 /// Reaps a child, which must have succeeded.
-fn wait(pid: pid_t) -> io::Result<()> {
+pub(crate) fn wait(pid: pid_t) -> io::Result<()> {
     let mut status = 0;
     // __WALL: a child that has not come to its exec may have no exit signal yet.
     // SAFETY: `status` is an integer that lives.
