@@ -50,6 +50,9 @@ impl EnvChanges {
     /// The parent's environment is copied even where nothing changes: std's lock
     /// keeps it in one piece meanwhile.
     pub(super) fn capture(&self) -> io::Result<Vec<CString>> {
+        if self.is_unchanged() {
+            return std::env::vars_os().map(|(key, value)| entry(key, &value)).collect();
+        }
         let mut all = BTreeMap::new();
         if !self.clear {
             all.extend(std::env::vars_os());
