@@ -35,14 +35,16 @@
 //! # Features
 //!
 //! - `std`, by default: `Command` and its kin, shaped like `std::process`.
-//! - `alloc`: `HeapBuffer`, storage in the size that a request needs.
+//! - `alloc`: `HeapBuffer`, storage in the size that a request needs; `OwnedPlan` and
+//!   `Pending`, for a child that is set up while its parent goes on.
 //! - none: `no_std`, nothing is allocated.
 //!
 //! # Threads and async
 //!
 //! A spawn holds no lock and keeps no global state but what the kernel offers.
 //! It suspends the calling thread until the child has executed its program, and
-//! no other. A `Request` can be shared by threads, each with storage of its own.
+//! no other; a start (`Request::start`) does not suspend it either. A `Request` can be
+//! shared by threads, each with storage of its own.
 //!
 //! # Systems
 //!
@@ -95,14 +97,17 @@ pub use fd::{Fd, pipe};
 pub use kernel::{Feature, Kernel};
 pub use low::LowFds;
 pub use mode::{Mode, Modes, Reason};
-#[cfg(feature = "alloc")]
-pub use plan::HeapBuffer;
 pub use plan::{Buffer, Needed, Plan, Step, Storage};
+#[cfg(feature = "alloc")]
+pub use plan::{HeapBuffer, OwnedPlan};
 pub use process::Process;
 pub use request::{
     CurrentDir, Exec, FdAction, Groups, Hook, HookFn, OtherFds, RawFd, Request, Rlimit, Scheduler,
 };
 pub use signal::SigSet;
+#[cfg(feature = "alloc")]
+pub use spawn::Pending;
+pub use spawn::{Job, spawn_all};
 pub use status::WaitStatus;
 #[cfg(feature = "std")]
 pub use std::process::{ExitStatus, Output};

@@ -15,6 +15,10 @@ pub enum Mode {
     Vfork,
     /// `CLONE_VFORK` alone: the child has a copy, the calling thread waits.
     Fork,
+    /// `CLONE_VM` alone: the child borrows memory that is kept for it, and the calling
+    /// thread goes on at once. Of what is started by `Request::start` or together by
+    /// [`spawn_all`](crate::spawn_all), where nothing stands against it.
+    Detached,
 }
 
 /// Which modes a spawn may use.
@@ -42,8 +46,12 @@ pub enum Reason {
     Credentials,
     /// The hook needs memory of its own.
     Hook,
-    /// The kernel, a filter or an emulator does not let a child share memory.
+    /// The kernel, a filter or an emulator does not let a child share memory, or not
+    /// with a parent that goes on.
     Kernel,
+    /// The OOM score of a child that shares memory is its parent's too, unless that
+    /// waits.
+    OomScoreAdj,
 }
 
 /// Chooses the mode for `request` on `kernel`.

@@ -30,6 +30,11 @@ impl Process {
         Self { pid, pidfd, status: None, mode, reason }
     }
 
+    /// The process, of a parent that went on.
+    pub(crate) fn into_detached(self) -> Self {
+        Self { mode: Mode::Detached, reason: Reason::Default, ..self }
+    }
+
     /// The pid, as the parent sees it.
     pub fn pid(&self) -> c_int {
         self.pid

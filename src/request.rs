@@ -253,6 +253,8 @@ pub struct Request<'a> {
     pub(crate) oom_score_adj: Option<i16>,
     pub(crate) hook: Option<Hook<'a>>,
     pub(crate) pidfd: bool,
+    #[cfg(feature = "alloc")]
+    pub(crate) exec_fd: bool,
     pub(crate) modes: Modes,
     pub(crate) kernel: Option<Kernel>,
 }
@@ -294,6 +296,8 @@ impl<'a> Request<'a> {
             oom_score_adj: None,
             hook: None,
             pidfd: false,
+            #[cfg(feature = "alloc")]
+            exec_fd: false,
             modes: Modes::Any,
             kernel: None,
         }
@@ -803,6 +807,26 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Asks for a descriptor in the [`Pending`](crate::Pending) of a start that is readable,
+    /// at its end, once the child has executed its program or failed: the end of a pipe.
+    ///
+    /// It is late if another thread forks while the child is being made, as that process
+    /// then has the other end too, until it executes something. The spawn takes a copy of
+    /// all of the parent's table.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Report`](crate::Step::Report) with `EMFILE` or `ENFILE`: no pipe to be had.
+    ///
+    /// # See
+    ///
+    /// pipe2(2), poll(2); fcntl(2), `FD_CLOEXEC`.
+    #[cfg(feature = "alloc")]
+    pub const fn exec_fd(&mut self, on: bool) -> &mut Self {
+        self.exec_fd = on;
+        self
+    }
+
     /// Sets which modes the spawn may use. By default the fastest safe one.
     ///
     /// # Errors
@@ -820,6 +844,15 @@ impl<'a> Request<'a> {
     pub const fn kernel(&mut self, kernel: Kernel) -> &mut Self {
         self.kernel = Some(kernel);
         self
+    }
+
+    /// Whether a descriptor tells of the exec.
+    #[cfg_attr(not(feature = "alloc"), allow(clippy::unused_self))]
+    pub(crate) const fn tells_of_exec(&self) -> bool {
+        #[cfg(feature = "alloc")]
+        return self.exec_fd;
+        #[cfg(not(feature = "alloc"))]
+        false
     }
 
     /// Whether the child gets other credentials than its parent.

@@ -12,6 +12,7 @@ use core::sync::atomic::AtomicU32;
 use linux_raw_sys::general as uapi;
 
 use crate::errno::Errno;
+use crate::error::Cause;
 use crate::fd::Fd;
 use crate::request::RawFd;
 use crate::signal::SigSet;
@@ -158,6 +159,18 @@ pub(crate) struct ChildInfo {
 }
 const _: () = assert!(size_of::<ChildInfo>() == 128);
 
+impl ChildInfo {
+    /// What ended the child.
+    pub(crate) fn cause(&self) -> Cause {
+        let number = self.status as u8;
+        if self.code == uapi::CLD_EXITED as c_int {
+            Cause::Exited(number)
+        } else {
+            Cause::Killed(number)
+        }
+    }
+}
+
 /// `waitid(target, options)`, again after a signal.
 pub(crate) fn waitid(
     target: Target,
@@ -292,12 +305,23 @@ pub(crate) fn sleep(nanos: u32) {
     unsafe { sc::syscall2(sc::nr::NANOSLEEP, &raw const time as usize, 0) };
 }
 
-/// Waits while `word` holds `value`. A *shared* futex wait: the kernel's
-/// `CLONE_CHILD_CLEARTID` wakes those only.
-pub(crate) fn futex_wait(word: &AtomicU32, value: u32) {
+/// Waits while `word` holds `value`, for `nanos`, less than a second, at most; whether
+/// that has passed. A *shared* futex wait: the kernel's `CLONE_CHILD_CLEARTID` wakes
+/// those only.
+pub(crate) fn futex_wait(word: &AtomicU32, value: u32, nanos: u32) -> bool {
     let wait = uapi::FUTEX_WAIT as usize;
-    // SAFETY: `word` is live for the call. Any answer means: look again.
-    unsafe { sc::syscall4(sc::nr::FUTEX, word.as_ptr() as usize, wait, value as usize, 0) };
+    let time = uapi::timespec { tv_sec: 0, tv_nsec: nanos.into() };
+    // SAFETY: `word` and `time` are live for the call.
+    let raw = unsafe {
+        sc::syscall4(
+            sc::nr::FUTEX,
+            word.as_ptr() as usize,
+            wait,
+            value as usize,
+            &raw const time as usize,
+        )
+    };
+    ret(raw) == Err(Errno::ETIMEDOUT)
 }
 
 /// A zeroed page that this process shares with its forks.

@@ -1,7 +1,9 @@
 //! Which system calls a spawn makes, in the parent and in the child: these, and no
 //! other.
 
-use rawspawn::{Exec, FdAction, Feature, Kernel, LowFds, Plan, Process, Request, argv};
+use rawspawn::{
+    Exec, FdAction, Feature, Job, Kernel, LowFds, Plan, Process, Request, argv, spawn_all,
+};
 
 use crate::common::ptrace::{entered, ptrace, trace_me};
 use crate::common::{Room, file_at, isolated};
@@ -51,6 +53,7 @@ fn calls_of(parent: impl FnOnce()) -> Option<Vec<Made>> {
             attached = true;
             let options = libc::PTRACE_O_TRACESYSGOOD
                 | libc::PTRACE_O_TRACEVFORK
+                | libc::PTRACE_O_TRACECLONE
                 | libc::PTRACE_O_TRACEEXEC
                 | libc::PTRACE_O_EXITKILL;
             assert_eq!(ptrace(libc::PTRACE_SETOPTIONS.into(), pid, options), 0);
@@ -61,7 +64,7 @@ fn calls_of(parent: impl FnOnce()) -> Option<Vec<Made>> {
                 Some(number) if marks == 1 => made.push(Made::ByParent(number)),
                 _ => {}
             }
-        } else if status >> 16 == libc::PTRACE_EVENT_VFORK {
+        } else if [libc::PTRACE_EVENT_VFORK, libc::PTRACE_EVENT_CLONE].contains(&(status >> 16)) {
             children += 1;
         } else if status >> 16 == libc::PTRACE_EVENT_EXEC {
             children -= 1;
@@ -149,5 +152,59 @@ fn a_low_number_takes_two_calls_of_the_parent() {
         let expected = [&dup[..], &spawn, &dup].concat();
         assert_calls(|| request.spawn_with(&low, &mut Room::new()).expect("a child"), &expected);
         drop(file);
+    });
+}
+
+/// Has `run` make children that nobody waits for, and compares the calls of each side:
+/// they do not come in one order. The parent may also wait for a word.
+fn assert_detached(run: impl Fn(), parent: &[libc::c_long], child: &[libc::c_long]) {
+    let kernel = Kernel::current().expect("a child can be made");
+    let newest = Feature::ALL.iter().all(|feature| kernel.has(*feature));
+    let Some(calls) = calls_of(run) else {
+        println!("skipped: calls, as nothing can be traced here");
+        return;
+    };
+    if !newest {
+        println!("skipped: calls, of a kernel that lacks some");
+        return;
+    }
+    let (mut by_parent, mut by_child) = (Vec::new(), Vec::new());
+    for call in calls {
+        match call {
+            Made::ByParent(libc::SYS_futex) => {}
+            Made::ByParent(number) => by_parent.push(number),
+            Made::ByChild(number) => by_child.push(number),
+        }
+    }
+    assert_eq!(by_parent, parent);
+    assert_eq!(by_child, child);
+}
+
+#[cfg(feature = "alloc")]
+#[test]
+fn a_start_makes_one_call_and_its_end_another() {
+    isolated(|| {
+        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+        let plan = request.env(argv![]).owned_plan().expect("a valid request");
+        let run = || std::mem::forget(plan.start().expect("a start").finish().expect("a program"));
+        let child = [libc::SYS_close_range, libc::SYS_close_range, libc::SYS_execve];
+        assert_detached(run, &[libc::SYS_clone3, libc::SYS_waitid], &child);
+    });
+}
+
+#[test]
+fn programs_that_start_together_take_no_more_calls_than_one_by_one() {
+    isolated(|| {
+        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+        request.env(argv![]);
+        let mut room = Room::new();
+        let plan = request.plan(&mut room).expect("room");
+        let run = || {
+            let mut jobs = [Job::new(&plan)];
+            spawn_all(&mut jobs);
+            std::mem::forget(jobs);
+        };
+        let child = [libc::SYS_close_range, libc::SYS_close_range, libc::SYS_execve];
+        assert_detached(run, &[libc::SYS_clone3, libc::SYS_waitid], &child);
     });
 }

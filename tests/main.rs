@@ -3,12 +3,16 @@
 //! One executable, so that it can be put into a machine that has nothing else.
 #![allow(unsafe_code)]
 
+mod batch;
 mod calls;
 mod common;
 
 #[cfg(feature = "std")]
 mod command;
+mod costs;
 mod descriptors;
+#[cfg(feature = "alloc")]
+mod detached;
 mod dirs;
 mod early_resume;
 mod errors;

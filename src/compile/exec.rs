@@ -24,7 +24,8 @@ const MOST_RETRIES: u8 = 10;
 const FIRST_SLEEP: i64 = 1_000_000;
 
 /// Executes the program.
-pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
+#[inline]
+pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let request = input.request;
     if request.argv.is_empty() {
         return Err(Error::new(Step::Arguments, 0, Errno::EINVAL));
@@ -91,6 +92,7 @@ impl<'a> Target<'a> {
         bit(Errno::ENOENT) | bit(Errno::ENOTDIR) | busy
     }
 
+    #[inline]
     fn path(self, plan: &mut Writer<'a>, index: usize, path: Text<'a>) {
         let tag = Tag::item(Step::Exec, index);
         let argv = Arg::raw(self.request.argv.as_ptr().cast());

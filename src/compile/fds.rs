@@ -206,6 +206,7 @@ pub(super) fn last_copied(
     let shares = kernel.has(Feature::ShareFds)
         && request.other_fds == OtherFds::Close
         && request.hook.is_none()
+        && !request.tells_of_exec()
         && (!request.pidfd || caller.sources_open)
         && all_sources(request, &mut |fd| {
             last = last.max(fd);
@@ -217,7 +218,7 @@ pub(super) fn last_copied(
 
 /// Copies the low descriptors, which the child needs, and no other.
 #[inline]
-pub(super) fn drop_high(plan: &mut Writer<'_>, input: Input<'_>) {
+pub(super) fn drop_high(plan: &mut Writer<'_>, input: &Input<'_>) {
     if let Some(last) = input.last_copied {
         let tag = Tag::new(Step::CloseOthers);
         plan.push(tag, sys!(CLOSE_RANGE, last + 1, u32::MAX, CLOSE_RANGE_UNSHARE));
@@ -236,35 +237,36 @@ enum Closing {
 }
 
 fn closing(Input { request, kernel, .. }: &Input<'_>) -> Closing {
+    // What tells of the exec, an emulated parent or whoever asked, lasts until then.
+    let tells = request.tells_of_exec() || !kernel.has(Feature::Suspends);
     // A busy file may be so by a descriptor of the caller's, which the child has
-    // a copy of: closed, not marked, or no retry would help. But what tells an
-    // emulated parent of the exec must last until then.
-    let wants_closing = request.busy_retries > 0 && kernel.has(Feature::Suspends);
+    // a copy of: closed, not marked, or no retry would help.
+    let wants_closing = request.busy_retries > 0 && !tells;
     if !kernel.has(Feature::CloseRange) {
         Closing::List
     } else if kernel.has(Feature::CloseRangeCloexec) && !wants_closing {
         Closing::Mark
-    } else if kernel.has(Feature::Suspends) {
-        Closing::Close
-    } else {
+    } else if tells {
         Closing::List
+    } else {
+        Closing::Close
     }
 }
 
 /// Closes what the request does not name, by what the kernel offers.
-pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
+pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
     let request = input.request;
     if request.other_fds == OtherFds::Inherit {
         return;
     }
     let tag = Tag::new(Step::CloseOthers);
-    let (flags, exec) = match (closing(&input), request.exec) {
+    let (flags, exec) = match (closing(input), request.exec) {
         (Closing::List, _) => {
             let others = plan.value(Others(request.fds));
             let function = mark_others as *const ();
             match input.mode {
-                Mode::Vfork => plan.call(tag, function, others, InFrame(0)),
                 Mode::Fork => plan.call(tag, function, others, Arg::ZERO),
+                _ => plan.call(tag, function, others, InFrame(0)),
             }
             return;
         }

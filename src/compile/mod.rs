@@ -78,7 +78,7 @@ impl<'a> Input<'a> {
 ///
 /// Most requests ask for few of them. So the steps are `inline`: what has to be
 /// fetched is then a row of tests, not a function for each.
-fn steps<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
+fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let request = input.request;
     fds::drop_high(plan, input);
     session::session(plan, request)?;
@@ -110,12 +110,13 @@ fn steps<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
 }
 
 /// Compiles the request of `input` into `storage`.
+#[inline]
 pub(crate) fn compile<'a>(
-    input: Input<'a>,
+    input: &Input<'a>,
     reason: Reason,
     storage: Storage<'a>,
 ) -> Result<Plan<'a>, Error> {
-    let Input { request, kernel, mode, .. } = input;
+    let Input { request, kernel, mode, .. } = *input;
     let mut writer = Writer::new(storage);
     steps(&mut writer, input)?;
     if request.pidfd && !kernel.has(Feature::Pidfd) {
@@ -123,11 +124,22 @@ pub(crate) fn compile<'a>(
     }
     let shares_fds = input.last_copied.is_some();
     let needs_stack = writer.needs_stack();
-    Ok(Plan { ops: writer.finish()?, request, kernel, mode, reason, shares_fds, needs_stack })
+    Ok(Plan {
+        ops: writer.finish()?,
+        kernel,
+        mode,
+        reason,
+        pidfd: request.pidfd,
+        #[cfg(feature = "alloc")]
+        exec_fd: request.exec_fd,
+        inherits_environ: request.envp.is_none(),
+        shares_fds,
+        needs_stack,
+    })
 }
 
 /// How much room [`compile`] takes, at most.
-pub(crate) fn needed(input: Input<'_>) -> Result<crate::plan::Needed, Error> {
+pub(crate) fn needed(input: &Input<'_>) -> Result<crate::plan::Needed, Error> {
     let mut writer = Writer::new(Storage::none());
     steps(&mut writer, input)?;
     Ok(writer.needed())

@@ -25,7 +25,7 @@ pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), 
 /// Sets the parent death signal, and ends the child if the parent is dead
 /// already: its death sent no signal.
 #[inline]
-pub(super) fn parent_death_signal(plan: &mut Writer<'_>, input: Input<'_>) {
+pub(super) fn parent_death_signal(plan: &mut Writer<'_>, input: &Input<'_>) {
     if let Some(signal) = input.request.pdeathsig {
         let tag = Tag::new(Step::ParentDeathSignal);
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, signal, 0, 0, 0));

@@ -49,7 +49,7 @@ pub(super) fn controlling_terminal(plan: &mut Writer<'_>, request: &Request<'_>)
 /// A background process that asks is sent `SIGTTOU`, whose stop would hang a
 /// parent that waits for the exec. So block it; the mask is set before exec.
 #[inline]
-pub(super) fn foreground<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
+pub(super) fn foreground<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
     let request = input.request;
     let Some(fd) = request.foreground else { return };
     let shield = Tag::new(Step::Shield);

@@ -26,7 +26,7 @@ const SIGSET_SIZE: usize = size_of::<SigSet>();
 /// signal is set to what it is to be: looking first would be a branch, and a
 /// race with a thread that installs a handler.
 #[inline]
-pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(), Error> {
+pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let request = input.request;
     let (to_default, to_ignore) = (request.to_default, request.to_ignore);
     let refused = to_ignore.bits() & (to_default.bits() | SigSet::UNCHANGEABLE.bits());
@@ -48,7 +48,7 @@ pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: Input<'a>) -> Result<(),
 
 /// Opens the mask, or sets the one that the request names.
 #[inline]
-pub(super) fn mask<'a>(plan: &mut Writer<'a>, input: Input<'a>) {
+pub(super) fn mask<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
     let blocked = !input.kernel.has(Feature::ClearSighand) || input.request.foreground.is_some();
     let mask = match &input.request.mask {
         Some(mask) => Arg::ptr(mask),

@@ -4,7 +4,10 @@
 //! `show` prints it. Nothing else makes ops.
 #![allow(unsafe_code)]
 
+mod calls;
 pub(crate) mod op;
+#[cfg(feature = "alloc")]
+mod owned;
 mod show;
 mod step;
 
@@ -14,6 +17,8 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::slice;
 
+#[cfg(feature = "alloc")]
+pub use owned::OwnedPlan;
 pub use step::Step;
 
 use crate::array::CStrArray;
@@ -21,7 +26,7 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
-use crate::request::Request;
+use crate::request::RawFd;
 use op::{Arg, Call, IntoArg, Op, Tag, flags, flags_of};
 
 /// Room for a plan of up to `OPS` system calls and `WORDS` machine words of
@@ -109,6 +114,21 @@ impl HeapBuffer {
         buffer.words.resize_with(needed.words, MaybeUninit::uninit);
         buffer
     }
+
+    /// The room, for as long as the caller says.
+    ///
+    /// # Safety
+    ///
+    /// The buffer must outlive what is put there, and not be used until then.
+    unsafe fn storage<'s>(&mut self) -> Storage<'s> {
+        let (ops, words) = (self.ops.as_mut_ptr(), self.words.as_mut_ptr());
+        Storage {
+            // SAFETY: What the vector has, for as long as the caller promises.
+            ops: unsafe { slice::from_raw_parts_mut(ops, self.ops.len()) },
+            // SAFETY: As above.
+            words: unsafe { slice::from_raw_parts_mut(words, self.words.len()) },
+        }
+    }
 }
 
 #[cfg(feature = "alloc")]
@@ -141,12 +161,19 @@ impl<'s> From<&'s mut HeapBuffer> for Storage<'s> {
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[allow(clippy::struct_excessive_bools)] // a property each
 pub struct Plan<'a> {
     pub(crate) ops: &'a [Op<'a>],
-    pub(crate) request: &'a Request<'a>,
     pub(crate) kernel: Kernel,
     pub(crate) mode: Mode,
     pub(crate) reason: Reason,
+    /// The parent gets a pidfd.
+    pub(crate) pidfd: bool,
+    /// The parent gets a descriptor that tells of the exec.
+    #[cfg(feature = "alloc")]
+    pub(crate) exec_fd: bool,
+    /// The environment is the caller's own, which may move.
+    pub(crate) inherits_environ: bool,
     /// The child starts with the parent's table of descriptors, until its first
     /// op takes a copy of the part that it needs.
     pub(crate) shares_fds: bool,
@@ -163,6 +190,26 @@ impl Plan<'_> {
     /// Why it is this mode.
     pub fn reason(&self) -> Reason {
         self.reason
+    }
+
+    /// Why the calling thread has to wait for the exec, if it has to.
+    pub(crate) fn why_wait(&self) -> Option<Reason> {
+        if self.mode == Mode::Fork || self.reason == Reason::Asked {
+            return Some(self.reason);
+        }
+        self.ops.iter().find_map(|op| match op.tag.step {
+            Step::Hook => Some(Reason::Hook),
+            Step::OomScoreAdj => Some(Reason::OomScoreAdj),
+            // It takes a stack, of which there is one.
+            _ if op.flags & flags::CALL != 0 => Some(Reason::Kernel),
+            _ => None,
+        })
+    }
+
+    /// Whether a call may have `fd` for an argument: it has the number for one of the
+    /// first two, among which all descriptors are.
+    pub(crate) fn names(&self, fd: RawFd) -> bool {
+        self.ops.iter().any(|op| [op.args[0].value(), op.args[1].value()].contains(&(fd as isize)))
     }
 
     /// The step and item of the op at `address`, as a child reported it.
@@ -229,9 +276,31 @@ impl<'a> Writer<'a> {
         unsafe { &mut *slot }.write(op)
     }
 
+    /// Appends a copy of `op`, whose arguments now are `args`.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn copy(&mut self, op: &Op<'_>, args: [Arg<'a>; 6]) {
+        let Op { nr, ok_errno, flags, guard, want, tag, .. } = *op;
+        let slot = self.push(tag, Call { nr, flags, args: &[] });
+        *slot = Op { nr, ok_errno, flags, guard, args, want, tag };
+    }
+
+    /// A pointer to a copy of the `size` bytes at `start`, in the arena.
+    ///
+    /// # Safety
+    ///
+    /// There are that many, all of them initialised.
+    #[cfg(feature = "alloc")]
+    pub(crate) unsafe fn bytes(&mut self, start: *const u8, size: usize) -> *const u8 {
+        let Some(words) = self.words(size.div_ceil(size_of::<usize>())) else { return start };
+        let place = words.as_mut_ptr().cast::<u8>();
+        // SAFETY: The caller's promise, and room for them.
+        unsafe { place.copy_from_nonoverlapping(start, size) };
+        place
+    }
+
     /// Takes `count` words from the arena; `None` once the storage is too small.
     #[inline(never)]
-    fn words(&mut self, count: usize) -> Option<&'a mut [MaybeUninit<usize>]> {
+    pub(super) fn words(&mut self, count: usize) -> Option<&'a mut [MaybeUninit<usize>]> {
         self.needed.words = self.needed.words.saturating_add(count);
         let words = core::mem::take(&mut self.words);
         let Some((taken, rest)) = words.split_at_mut_checked(count) else {

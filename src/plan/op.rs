@@ -51,6 +51,7 @@ pub(crate) struct Op<'a> {
 /// What the child and its parent share about one spawn.
 ///
 /// The child writes `failed`, then `errno`; the kernel writes `tid`.
+#[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Frame {
     /// The op that failed; null until then.

@@ -6,48 +6,20 @@ use core::fmt::{self, Write};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::ioctl::{TIOCSCTTY, TIOCSPGRP};
 use linux_raw_sys::prctl::{PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG};
-use sc::nr;
 
+use super::calls::Kind::{
+    self, At, CInt, CloseRange, Cpus, Environ, Fcntl, Fd, Gids, Ioctl, Mask, Octal, Prctl, Rlimit,
+    Sigaction, Sigset, Strings, Text, Timespec,
+};
+use super::calls::signature;
 use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, flags};
 use super::{Plan, Step};
 use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
 use crate::kernel::Feature;
 use crate::mode::Mode;
-use crate::text::{self, Digits, ascii};
+use crate::text::{Digits, ascii};
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
-
-/// How an argument reads.
-#[derive(Clone, Copy)]
-enum Kind {
-    /// A number.
-    Int,
-    /// A descriptor, or `AT_FDCWD`.
-    Fd,
-    /// A C string.
-    Text,
-    /// Permission bits, flags.
-    Octal,
-    /// A pointer, or NULL.
-    Pointer,
-    /// `argv`.
-    Strings,
-    /// An environment: named, as it is long and may hold secrets.
-    Environ,
-    /// A constant with a name, or a number.
-    Fcntl,
-    Ioctl,
-    Prctl,
-    Mask,
-    At,
-    CloseRange,
-    /// There is no such argument.
-    None,
-}
-
-use Kind::{
-    At, CloseRange, Environ, Fcntl, Fd, Int, Ioctl, Mask, Octal, Pointer, Prctl, Strings, Text,
-};
 
 /// The names of `kind`'s constants.
 fn names(kind: Kind) -> &'static [(u32, &'static str)] {
@@ -71,60 +43,6 @@ fn names(kind: Kind) -> &'static [(u32, &'static str)] {
     }
 }
 
-/// A call that a plan may hold: its number, and how its arguments read.
-type Signature = (u16, [Kind; 5]);
-
-/// `SIGNATURES` and, in one text, their names.
-macro_rules! signatures {
-    ($($nr:ident $name:literal $kinds:expr;)+) => {
-        static SIGNATURES: &[Signature] = &[$((nr::$nr as u16, first_five($kinds))),+];
-        static NAMES: &str = concat!($($name, "\n"),+);
-    };
-}
-
-const fn first_five(known: &[Kind]) -> [Kind; 5] {
-    let mut kinds = [Kind::None; 5];
-    let mut place = 0;
-    while place < known.len() {
-        kinds[place] = known[place];
-        place += 1;
-    }
-    kinds
-}
-
-signatures! {
-    CHDIR "chdir" &[Text];
-    CHROOT "chroot" &[Text];
-    CLOSE "close" &[Fd];
-    CLOSE_RANGE "close_range" &[Int, Int, CloseRange];
-    DUP3 "dup3" &[Fd, Fd, Int];
-    EXECVE "execve" &[Text, Strings, Environ];
-    EXECVEAT "execveat" &[Fd, Text, Strings, Environ, At];
-    EXIT "exit" &[Int];
-    EXIT_GROUP "exit_group" &[Int];
-    FCHDIR "fchdir" &[Fd];
-    FCNTL "fcntl" &[Fd, Fcntl, Int];
-    GETPPID "getppid" &[];
-    IOCTL "ioctl" &[Fd, Ioctl, Pointer];
-    IOPRIO_SET "ioprio_set" &[Int, Int, Int];
-    NANOSLEEP "nanosleep" &[Pointer, Pointer];
-    OPENAT "openat" &[Fd, Text, Octal, Octal];
-    PRCTL "prctl" &[Prctl, Int];
-    PRLIMIT64 "prlimit64" &[Int, Int, Pointer, Pointer];
-    RT_SIGACTION "rt_sigaction" &[Int, Pointer, Pointer, Int];
-    RT_SIGPROCMASK "rt_sigprocmask" &[Mask, Pointer, Pointer, Int];
-    SCHED_SETAFFINITY "sched_setaffinity" &[Int, Int, Pointer];
-    SCHED_SETSCHEDULER "sched_setscheduler" &[Int, Int, Pointer];
-    SETGROUPS "setgroups" &[Int, Pointer];
-    SETPGID "setpgid" &[Int, Int];
-    SETPRIORITY "setpriority" &[Int, Int, Int];
-    SETRESGID "setresgid" &[Int, Int, Int];
-    SETRESUID "setresuid" &[Int, Int, Int];
-    SETSID "setsid" &[];
-    UMASK "umask" &[Octal];
-    WRITE "write" &[Fd, Text, Int];
-}
-
 impl fmt::Display for Plan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, op) in self.ops.iter().enumerate() {
@@ -134,7 +52,7 @@ impl fmt::Display for Plan<'_> {
         f.write_str("mode ")?;
         f.write_str(match self.mode {
             Mode::Vfork => "vfork: CLONE_VM|CLONE_VFORK",
-            Mode::Fork => "fork: CLONE_VFORK",
+            _ => "fork: CLONE_VFORK",
         })?;
         f.write_str(if self.shares_fds { "|CLONE_FILES" } else { "" })?;
         f.write_str(if self.kernel.has(Feature::ClearSighand) {
@@ -204,11 +122,8 @@ fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
             _ => "hook()",
         });
     }
-    let mut known = SIGNATURES.iter().enumerate();
-    let Some((place, (_, kinds))) = known.find(|(_, known)| u32::from(known.0) == op.nr) else {
-        return int(f, op.nr as isize);
-    };
-    f.write_str(ascii(text::line(NAMES, place)))?;
+    let Some((name, kinds)) = signature(op) else { return int(f, op.nr as isize) };
+    f.write_str(ascii(name))?;
     f.write_char('(')?;
     let mut before = "";
     let mut from_saved = op.flags & flags::USE != 0;
@@ -236,7 +151,9 @@ fn argument(f: &mut fmt::Formatter<'_>, kind: Kind, arg: Arg<'_>) -> fmt::Result
             f.write_char('0')?;
             if value == 0 { Ok(()) } else { Digits::octal(value as u64).write_to(f) }
         }
-        Pointer => f.write_str(if value == 0 { "NULL" } else { "&…" }),
+        CInt | Cpus | Gids | Rlimit | Sigaction | Sigset | Timespec => {
+            f.write_str(if value == 0 { "NULL" } else { "&…" })
+        }
         Environ => f.write_str("envp"),
         // SAFETY: The signature says that this argument is a C string, and
         // `compile` made the op with one that lives as long as the plan.

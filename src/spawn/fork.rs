@@ -7,15 +7,13 @@
 
 use core::ffi::c_void;
 
-use super::{Frame, conclude, make};
-use crate::compile;
+use super::{Frame, clone_flags, conclude, make, unnamed_pipe};
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::fd::Fd;
 use crate::kernel::Feature;
+use crate::mode::Mode;
 use crate::plan::{Plan, Step};
 use crate::process::Process;
-use crate::request::Request;
 use crate::sys;
 
 pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
@@ -25,11 +23,11 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let pipe = if plan.kernel.has(Feature::Suspends) {
         None
     } else {
-        Some(unnamed_pipe(plan.request).map_err(failed)?)
+        Some(unnamed_pipe(plan).map_err(failed)?)
     };
     // SAFETY: The child has its own copy of all but the frame, which stays until
     // `page` goes, after the child's exec or end.
-    let made = unsafe { make(plan, frame) }?;
+    let made = unsafe { make(plan, frame, clone_flags(Mode::Fork, plan.shares_fds)) }?;
     if let Some((reader, writer)) = pipe {
         drop(writer);
         sys::wait_for_end_of_file(reader.raw());
@@ -59,19 +57,4 @@ impl Drop for SharedFrame {
         // SAFETY: `frame` borrows from `self`, so no reference is left.
         unsafe { sys::unmap_page(self.0) };
     }
-}
-
-/// A pipe whose numbers the request does not name: the child must neither
-/// overwrite it nor take it for a descriptor of the caller's.
-fn unnamed_pipe(request: &Request<'_>) -> Result<(Fd, Fd), Errno> {
-    let (reader, writer) = sys::pipe()?;
-    Ok((unnamed(request, reader)?, unnamed(request, writer)?))
-}
-
-fn unnamed(request: &Request<'_>, mut fd: Fd) -> Result<Fd, Errno> {
-    // Numbers only grow here, so this ends; 0 to 2 are the child's.
-    while fd.raw() <= 2 || compile::names(request, fd.raw()) {
-        fd = sys::duplicate(fd.raw(), fd.raw().saturating_add(1))?;
-    }
-    Ok(fd)
 }

@@ -4,9 +4,16 @@
 //! that failed. What differs between the modes is in `vfork` and `fork`.
 #![allow(unsafe_code)]
 
+mod batch;
+#[cfg(feature = "alloc")]
+mod detached;
 pub(crate) mod fallback;
 mod fork;
 mod vfork;
+
+pub use batch::{Job, spawn_all};
+#[cfg(feature = "alloc")]
+pub use detached::Pending;
 
 use core::ffi::c_int;
 use core::ptr;
@@ -28,7 +35,6 @@ use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
 use crate::request::{FdAction, Request};
 use crate::signal::SigSet;
-use crate::status::WaitStatus;
 use crate::sys::{self, Target};
 
 impl Request<'_> {
@@ -107,7 +113,7 @@ impl Request<'_> {
         let (mode, _) = mode::choose(self, kernel)?;
         // A table that is shared takes more ops than one that is not.
         let caller = Caller { sources_open: true, ..caller(self, Attempt::on(kernel)) };
-        compile::needed(Input::new(self, kernel, mode, caller))
+        compile::needed(&Input::new(self, kernel, mode, caller))
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
@@ -163,7 +169,7 @@ impl Request<'_> {
         let kernel = attempt.kernel;
         let (mode, reason) = mode::choose(self, kernel)?;
         let caller = caller(self, attempt);
-        compile::compile(Input::new(self, kernel, mode, caller), reason, storage)
+        compile::compile(&Input::new(self, kernel, mode, caller), reason, storage)
     }
 }
 
@@ -184,16 +190,22 @@ impl Plan<'_> {
     /// - those of [`Request::spawn`], but for its second try where the kernel
     ///   refuses what it offered before.
     pub fn spawn(&self) -> Result<Process, Error> {
-        if self.request.envp.is_none() {
+        self.may_be_kept()?;
+        self.run()
+    }
+
+    /// Refuses a plan whose environment may be another's by now.
+    fn may_be_kept(&self) -> Result<(), Error> {
+        if self.inherits_environ {
             return Err(Error::new(Step::Environment, 0, Errno::EINVAL));
         }
-        self.run()
+        Ok(())
     }
 
     fn run(&self) -> Result<Process, Error> {
         match self.mode {
-            Mode::Vfork => vfork::run(self),
             Mode::Fork => fork::run(self),
+            _ => vfork::run(self),
         }
     }
 }
@@ -226,6 +238,7 @@ impl Frame {
 }
 
 /// Reads what the plan needs to know of its parent, and no more.
+#[inline]
 fn caller<'a>(request: &Request<'a>, Attempt { kernel, parent_is_outside }: Attempt) -> Caller<'a> {
     let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some();
     let mut ignored = SigSet::EMPTY;
@@ -254,19 +267,22 @@ fn caller<'a>(request: &Request<'a>, Attempt { kernel, parent_is_outside }: Atte
 }
 
 /// A child that has been made.
+#[derive(Debug)]
 struct Made {
     pid: c_int,
     pidfd: Option<Fd>,
 }
 
-/// Clones a child that executes `plan` and reports to `frame`.
+/// Clones a child that executes `plan` and reports to `frame`, with `flags` for memory
+/// and descriptors.
 ///
 /// # Safety
 ///
 /// `frame` must be written by this child only, and stay, with the plan and all
-/// it points to, until the child has left this address space. A `Vfork` plan
-/// must have been compiled for a kernel that shares memory and suspends.
-unsafe fn make(plan: &Plan<'_>, frame: &Frame) -> Result<Made, Error> {
+/// it points to, until the child has left this address space. If memory is shared, the
+/// plan must have been compiled for a kernel that shares it and suspends, and if the
+/// parent goes on, must not make it wait.
+unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error> {
     let failed = |errno| Error::new(Step::Clone, 0, errno);
     let mask = if plan.kernel.has(Feature::ClearSighand) {
         None
@@ -274,12 +290,11 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame) -> Result<Made, Error> {
         Some(sys::set_signal_mask(SigSet::ALL).map_err(failed)?)
     };
     let mut pidfd = -1;
-    let at_once = plan.request.pidfd && plan.kernel.has(Feature::ClonePidfd);
+    let at_once = plan.pidfd && plan.kernel.has(Feature::ClonePidfd);
     let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
     // SAFETY: The caller's promises are those that `clone` asks for.
-    let result =
-        unsafe { clone(plan.kernel, clone_flags(plan.mode, plan.shares_fds), place, start) };
+    let result = unsafe { clone(plan.kernel, flags, place, start) };
     if let Some(mask) = mask {
         // It cannot fail: the arguments are those of the call above.
         let _ = sys::set_signal_mask(mask);
@@ -291,11 +306,12 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame) -> Result<Made, Error> {
 /// The flags that make a child in `mode`.
 const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
     let memory = match mode {
-        Mode::Vfork => uapi::CLONE_VM,
-        Mode::Fork => 0,
+        Mode::Vfork => uapi::CLONE_VM | uapi::CLONE_VFORK,
+        Mode::Fork => uapi::CLONE_VFORK,
+        Mode::Detached => uapi::CLONE_VM | uapi::CLONE_CHILD_CLEARTID,
     };
     let files = if shares_fds { uapi::CLONE_FILES } else { 0 };
-    uapi::CLONE_VFORK | uapi::CLONE_CHILD_SETTID | memory | files
+    uapi::CLONE_CHILD_SETTID | memory | files
 }
 
 /// `clone3` or `clone`, as `kernel` has them, with `flags` and what both need.
@@ -360,14 +376,11 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
         let tag = plan.tag_at(frame.failed.load(Ordering::Relaxed));
         return Err(Error::new(tag.step, tag.index, errno));
     }
-    if let Some(status) = end {
-        return Err(Error::died(match (status.signal(), status.code()) {
-            (Some(signal), _) => Cause::Killed(signal as u8),
-            (None, code) => Cause::Exited(code.unwrap_or_default() as u8),
-        }));
+    if let Some(cause) = end {
+        return Err(Error::died(cause));
     }
     let pidfd = match pidfd {
-        None if plan.request.pidfd => match sys::pidfd_open(pid) {
+        None if plan.pidfd => match sys::pidfd_open(pid) {
             Ok(pidfd) => Some(pidfd),
             Err(errno) => {
                 let _ = sys::kill(pid, uapi::SIGKILL as c_int);
@@ -386,28 +399,23 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
 /// that signal `SIGCHLD`, after it has copied what it takes from the parent's memory
 /// and before it lets the parent go; past that point it executes the program or
 /// kills the child. So `None` is also the proof that the plan is no longer read.
-fn end_before_exec(frame: &Frame, pid: c_int) -> Option<WaitStatus> {
-    let mut pause = FIRST_PAUSE;
+fn end_before_exec(frame: &Frame, pid: c_int) -> Option<Cause> {
     let mut options = uapi::WEXITED | uapi::__WCLONE | uapi::WNOHANG;
     loop {
         match sys::waitid(Target::Pid(pid), options, None) {
             Err(_) => return None,
-            Ok(end) if end.pid != 0 => return Some(WaitStatus::from_siginfo(end.code, end.status)),
+            Ok(end) if end.pid != 0 => return Some(end.cause()),
             // It failed, and all that it still does is to exit.
             Ok(_) if frame.errno.load(Ordering::Acquire) != 0 => options &= !uapi::WNOHANG,
             // It is being killed; or a tracer has let the parent go early, and exec
             // wakes nobody who waits here.
-            Ok(_) => {
-                sys::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            Ok(_) => sys::sleep(PAUSE),
         }
     }
 }
 
 /// How long to wait before a question is asked again, in nanoseconds.
-const FIRST_PAUSE: u32 = 20_000;
-const LONGEST_PAUSE: u32 = 1_000_000;
+const PAUSE: u32 = 100_000;
 
 /// Finds out what clone(2) offers here, with children that exit at once.
 pub(crate) fn probe(known: Kernel) -> Result<Kernel, Error> {
@@ -473,3 +481,40 @@ fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, 
     }
     Ok(kernel)
 }
+
+/// A pipe whose numbers the plan does not name: the child must neither overwrite it
+/// nor take it for a descriptor of the caller's.
+fn unnamed_pipe(plan: &Plan<'_>) -> Result<(Fd, Fd), Errno> {
+    let (reader, writer) = sys::pipe()?;
+    Ok((unnamed(plan, reader)?, unnamed(plan, writer)?))
+}
+
+fn unnamed(plan: &Plan<'_>, mut fd: Fd) -> Result<Fd, Errno> {
+    // Numbers only grow here, so this ends; 0 to 2 are the child's.
+    while fd.raw() <= 2 || plan.names(fd.raw()) {
+        fd = sys::duplicate(fd.raw(), fd.raw().wrapping_add(1))?;
+    }
+    Ok(fd)
+}
+
+/// Waits until the child of a parent that went on has left the memory of `frame`.
+///
+/// The kernel clears `tid` and wakes one who waits. It does not, below Linux 5.16, where
+/// a signal that dumps core kills the child; and a copy of `frame` that another thread's
+/// fork has made is never cleared. So now and then it is asked whether there still is a
+/// child that runs.
+fn wait_until_gone(frame: &Frame, pid: c_int) {
+    let still_runs = || {
+        let options = uapi::WEXITED | uapi::WNOHANG | uapi::WNOWAIT | uapi::__WALL;
+        sys::waitid(Target::Pid(pid), options, None).is_ok_and(|info| info.pid == 0)
+    };
+    loop {
+        let tid = frame.tid.load(Ordering::Acquire);
+        if tid == 0 || sys::futex_wait(&frame.tid, tid, PATIENCE) && !still_runs() {
+            return;
+        }
+    }
+}
+
+/// How long to wait for the kernel's word before it is asked, in nanoseconds.
+const PATIENCE: u32 = 10_000_000;

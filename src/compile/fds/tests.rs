@@ -144,7 +144,7 @@ fn check(actions: &[FdAction<'_>], caller: &Table, others: OtherFds, kernel: Ker
     };
     let input = Input::new(&request, kernel, Mode::Vfork, caller_state);
     let mut buffer = Buffer::<128, 64>::new();
-    let plan = compile::compile(input, Reason::Default, (&mut buffer).into());
+    let plan = compile::compile(&input, Reason::Default, (&mut buffer).into());
     let plan: Result<_, Error> = plan;
     let plan = plan.expect("a valid request");
     let ops = plan.ops;
@@ -154,7 +154,7 @@ fn check(actions: &[FdAction<'_>], caller: &Table, others: OtherFds, kernel: Ker
     };
     assert_eq!(plan.shares_fds, ops.first().is_some_and(copies), "{plan}");
     assert!(!ops.iter().skip(1).any(copies), "{plan}");
-    let needed = compile::needed(input).expect("a valid request");
+    let needed = compile::needed(&input).expect("a valid request");
     assert!(needed.ops >= ops.len(), "{needed:?} for {} ops", ops.len());
 
     let found = execute(ops, caller.clone());

@@ -1,0 +1,102 @@
+//! Several programs, started together by one thread.
+
+use super::{Frame, Made, clone_flags, conclude, make, wait_until_gone};
+use crate::error::Error;
+use crate::mode::Mode;
+use crate::plan::Plan;
+use crate::process::Process;
+
+/// A program to be started with others by [`spawn_all`].
+#[derive(Debug)]
+pub struct Job<'p> {
+    plan: &'p Plan<'p>,
+    frame: Frame,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not started, or taken.
+    Idle,
+    /// Its child may still be in this memory.
+    Made(Made),
+    Done(Result<Process, Error>),
+}
+
+impl<'p> Job<'p> {
+    /// A job that starts the program of `plan`.
+    pub const fn new(plan: &'p Plan<'p>) -> Self {
+        Self { plan, frame: Frame::new(), state: State::Idle }
+    }
+
+    /// Takes what came of it; `None` before [`spawn_all`], and after it was taken.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Plan::spawn`].
+    pub fn take(&mut self) -> Option<Result<Process, Error>> {
+        match core::mem::replace(&mut self.state, State::Idle) {
+            State::Done(result) => Some(result),
+            _ => None,
+        }
+    }
+
+    /// Makes the child, or, if that has to hold the caller, spawns.
+    fn start(&mut self) {
+        let plan = self.plan;
+        let made = plan.may_be_kept().and_then(|()| {
+            if plan.why_wait().is_some() {
+                return plan.run().map(|process| State::Done(Ok(process)));
+            }
+            self.frame = Frame::new();
+            let flags = clone_flags(Mode::Detached, plan.shares_fds);
+            // SAFETY: The frame is new; it and what the plan borrows stay until
+            // `spawn_all` has waited for the child, and it does not return before. Nor
+            // does this thread touch the table of descriptors.
+            unsafe { make(plan, &self.frame, flags) }.map(State::Made)
+        });
+        self.state = made.unwrap_or_else(|error| State::Done(Err(error)));
+    }
+}
+
+/// Starts the programs of all `jobs`, and returns when all have been executed or have
+/// failed: [`Job::take`] gives what came of each.
+///
+/// The children are set up and execute their programs in parallel, on all processors that
+/// there are; one after the other, each would wait for the one before. A job whose spawn
+/// has to hold the caller, for one of the reasons in [`Reason`](crate::Reason), is spawned in its place
+/// among the others.
+///
+/// Nothing is allocated. A job can be started again, once its result was taken or is no
+/// longer of interest: a process that is not taken is dropped, which neither kills nor waits.
+///
+/// ```
+/// use rawspawn::{Buffer, Exec, Job, Request, argv, spawn_all};
+///
+/// let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+/// request.env(argv![]);
+/// let mut buffer = Buffer::<8>::new();
+/// let plan = request.plan(&mut buffer)?;
+/// let mut jobs: [Job<'_>; 16] = core::array::from_fn(|_| Job::new(&plan));
+/// spawn_all(&mut jobs);
+/// for job in &mut jobs {
+///     assert!(job.take().expect("started")?.wait()?.success());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn spawn_all(jobs: &mut [Job<'_>]) {
+    jobs.iter_mut().for_each(Job::start);
+    for job in &*jobs {
+        if let State::Made(made) = &job.state {
+            wait_until_gone(&job.frame, made.pid);
+        }
+    }
+    for job in jobs {
+        if let State::Made(_) = job.state {
+            if let State::Made(made) = core::mem::replace(&mut job.state, State::Idle) {
+                let result = conclude(job.plan, &job.frame, made);
+                job.state = State::Done(result.map(Process::into_detached));
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! A child that is set up while its parent goes on.
+
+use alloc::boxed::Box;
+use core::ffi::c_int;
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::{Frame, Made, clone_flags, conclude, make, unnamed_pipe, wait_until_gone};
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::fd::Fd;
+use crate::mode::{Mode, Reason};
+use crate::plan::{Buffer, HeapBuffer, OwnedPlan, Step, Storage};
+use crate::process::Process;
+use crate::request::{RawFd, Request};
+
+impl Request<'_> {
+    /// Starts the program and returns at once: the child is set up while the caller goes
+    /// on, from a copy of all that the request borrows.
+    ///
+    /// A spawn that has to hold the caller, for one of the reasons in [`Reason`], does so
+    /// here; then the [`Pending`] is done.
+    ///
+    /// # Errors
+    ///
+    /// Those that [`spawn`](Self::spawn) gives before any process exists, and of a spawn
+    /// that held the caller all others. Else [`Pending::finish`] gives them.
+    ///
+    /// # Kernel
+    ///
+    /// As [`spawn`](Self::spawn). Below Linux 5.9 the caller is held: to close descriptors
+    /// takes a stack.
+    ///
+    /// # See
+    ///
+    /// clone(2), `CLONE_CHILD_CLEARTID`.
+    pub fn start(&self) -> Result<Pending, Error> {
+        // Most plans fit, and what is not looked up twice is not allocated either.
+        match self.start_in(&mut Buffer::<48, 256>::new()) {
+            Err(error) if is_too_small(error) => {
+                self.start_in(&mut HeapBuffer::new(self.needed()?))
+            }
+            result => result,
+        }
+    }
+
+    fn start_in<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Pending, Error> {
+        let mut storage = storage.into();
+        let plan = self.plan(storage.reborrow())?;
+        if let Some(reason) = plan.why_wait() {
+            return Pending::by_spawn(self.exec_fd, reason, || self.spawn(storage));
+        }
+        match OwnedPlan::new(&plan)?.start() {
+            // A filter may have been installed since the kernel was probed.
+            Err(error) if self.may_be_repeated(error) => {
+                Pending::by_spawn(self.exec_fd, Reason::Kernel, || self.spawn(storage))
+            }
+            result => result,
+        }
+    }
+
+    /// Compiles the request to a plan with a copy of all that the request borrows, the
+    /// environment included.
+    ///
+    /// # Errors
+    ///
+    /// Those that [`spawn`](Self::spawn) gives before any process exists;
+    /// [`Step::Hook`] with `EOPNOTSUPP`: a hook's data cannot be copied.
+    pub fn owned_plan(&self) -> Result<OwnedPlan, Error> {
+        let mut buffer = HeapBuffer::new(self.needed()?);
+        let plan = self.plan(&mut buffer)?;
+        OwnedPlan::new(&plan)
+    }
+}
+
+fn no_pipe(errno: Errno) -> Error {
+    Error::new(Step::Report, 0, errno)
+}
+
+fn is_too_small(error: Error) -> bool {
+    (error.step(), error.errno()) == (Step::Plan, Some(Errno::ENOBUFS))
+}
+
+impl OwnedPlan {
+    /// Spawns the program, as [`Plan::spawn`](crate::Plan::spawn) does.
+    ///
+    /// # Errors
+    ///
+    /// As for that.
+    pub fn spawn(&self) -> Result<Process, Error> {
+        self.plan().run()
+    }
+
+    /// Starts the program and returns at once, as [`Request::start`] does: nothing is
+    /// compiled or copied any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Step::Clone`] with the errors of clone(2); of a spawn that held the caller all
+    /// others. Else [`Pending::finish`] gives them.
+    pub fn start(&self) -> Result<Pending, Error> {
+        let plan = self.plan();
+        if let Some(reason) = plan.why_wait() {
+            return Pending::by_spawn(plan.exec_fd, reason, || self.spawn());
+        }
+        let pipe = if plan.exec_fd { Some(unnamed_pipe(plan).map_err(no_pipe)?) } else { None };
+        let frame = NonNull::from(Box::leak(Box::new(Frame::new())));
+        // SAFETY: Just made.
+        let shared = unsafe { frame.as_ref() };
+        // Not the parent's table: it may change before the child has copied it.
+        let flags = clone_flags(Mode::Detached, false);
+        // SAFETY: The frame is new. It and the plan stay as long as the `Pending`, which
+        // goes, if it does, when the child has left; a plan without a reason to wait
+        // was compiled for a kernel that shares memory.
+        let made = unsafe { make(plan, shared, flags) };
+        match made {
+            Ok(made) => {
+                let pid = made.pid;
+                let fd = pipe.map(|(reader, _)| reader);
+                let started = Started { plan: self.clone(), frame, made: Some(made) };
+                Ok(Pending { pid, fd, reason: Reason::Default, state: State::Started(started) })
+            }
+            Err(error) => {
+                // SAFETY: It came from a `Box`, and no child has it.
+                drop(unsafe { Box::from_raw(frame.as_ptr()) });
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A child that is being set up: of [`Request::start`].
+///
+/// Its memory is its own: if it is forgotten, that is leaked. If it is dropped, its
+/// drop waits until the child has executed its program or failed, and reaps one that failed; a
+/// child that executed its program goes on, as when a [`Process`] is dropped. Until it has
+/// executed its program, waitpid(2) finds the child by `__WALL` alone.
+///
+/// In a process that was forked while the child was being set up, the copy of it is of no use:
+/// the child is no child of that process.
+pub struct Pending {
+    pid: c_int,
+    fd: Option<Fd>,
+    reason: Reason,
+    state: State,
+}
+
+enum State {
+    Started(Started),
+    /// A spawn that held the caller.
+    Done(Process),
+    Taken,
+}
+
+struct Started {
+    plan: OwnedPlan,
+    /// Of a `Box`; the child and the kernel write to it until the child has left.
+    frame: NonNull<Frame>,
+    /// `None` once it is concluded.
+    made: Option<Made>,
+}
+
+// SAFETY: What the frame has that is written to is atomic.
+unsafe impl Send for Started {}
+// SAFETY: As above.
+unsafe impl Sync for Started {}
+
+impl Pending {
+    /// What is done when `spawn` returns, for `reason`.
+    fn by_spawn(
+        exec_fd: bool,
+        reason: Reason,
+        spawn: impl FnOnce() -> Result<Process, Error>,
+    ) -> Result<Self, Error> {
+        // The other end is closed before there is a child to have it.
+        let fd = if exec_fd { Some(crate::fd::pipe().map_err(no_pipe)?.0) } else { None };
+        let process = spawn()?;
+        Ok(Self { pid: process.pid(), fd, reason, state: State::Done(process) })
+    }
+
+    /// The pid of the child, as the parent sees it.
+    pub fn pid(&self) -> c_int {
+        self.pid
+    }
+
+    /// The mode that the child was made in.
+    pub fn mode(&self) -> Mode {
+        match &self.state {
+            State::Done(process) => process.mode(),
+            _ => Mode::Detached,
+        }
+    }
+
+    /// Why it was that mode.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Whether the child has executed its program or failed, so that
+    /// [`finish`](Self::finish) does not wait.
+    ///
+    /// Costs no system call. Below Linux 5.16 it is not true of a child that a signal
+    /// has killed which dumps core: only `finish` notices.
+    pub fn is_done(&self) -> bool {
+        self.word().load(Ordering::Acquire) == 0
+    }
+
+    /// A word that is 0 once the child has executed its program or failed, as
+    /// [`is_done`](Self::is_done) has it.
+    ///
+    /// The kernel then wakes one thread that waits for the word to change: by futex(2),
+    /// `FUTEX_WAIT`, without `FUTEX_PRIVATE_FLAG`.
+    pub fn word(&self) -> &AtomicU32 {
+        static DONE: AtomicU32 = AtomicU32::new(0);
+        match &self.state {
+            State::Started(started) => started.word(),
+            _ => &DONE,
+        }
+    }
+
+    /// The descriptor that [`Request::exec_fd`] asks for.
+    pub fn fd(&self) -> Option<RawFd> {
+        self.fd.as_ref().map(Fd::raw)
+    }
+
+    /// Waits until the child has executed its program or failed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Request::spawn`] that a child reports, with step and errno, or
+    /// [`Step::Child`]: it died before it executed the program. The child is reaped then.
+    pub fn finish(mut self) -> Result<Process, Error> {
+        match core::mem::replace(&mut self.state, State::Taken) {
+            State::Started(mut started) => started.conclude(),
+            State::Done(process) => Ok(process),
+            State::Taken => Err(Error::new(Step::Child, 0, Errno::ECHILD)),
+        }
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("pid", &self.pid)
+            .field("mode", &self.mode())
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Started {
+    fn frame(&self) -> &Frame {
+        // SAFETY: It lives as long as `self`, and what others write of it is atomic.
+        unsafe { self.frame.as_ref() }
+    }
+
+    fn word(&self) -> &AtomicU32 {
+        &self.frame().tid
+    }
+
+    fn conclude(&mut self) -> Result<Process, Error> {
+        let gone = Err(Error::new(Step::Child, 0, Errno::ECHILD));
+        let Some(made) = self.made.take() else { return gone };
+        wait_until_gone(self.frame(), made.pid);
+        conclude(self.plan.plan(), self.frame(), made).map(Process::into_detached)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // A child that failed is reaped, one that did not goes on.
+        let _ = self.conclude();
+        // SAFETY: It came from a `Box`, and the child has left.
+        drop(unsafe { Box::from_raw(self.frame.as_ptr()) });
+    }
+}

@@ -1,0 +1,175 @@
+//! Programs that are started together: each has its own outcome, and all are through
+//! when the call returns.
+
+use std::ffi::c_void;
+use std::sync::atomic::AtomicU32;
+
+use rawspawn::{
+    CStrArray, Errno, Exec, FdAction, Feature, Hook, Job, Kernel, LowFds, Mode, Modes, Plan,
+    Request, Step, argv, spawn_all,
+};
+
+use crate::common::{
+    Remains, Room, Running, each_setup, file_at, has_children, isolated, open_and_close, open_fds,
+    quick, test_children,
+};
+
+fn kept<'a>(request: &mut Request<'a>) -> &'a Request<'a> {
+    Box::leak(Box::new(*request.env(CStrArray::EMPTY)))
+}
+
+fn plan(request: &'static Request<'static>) -> Plan<'static> {
+    request.plan(Box::leak(Box::new(Room::new()))).expect("a valid request")
+}
+
+/// A plan of a child that exits with `status`.
+fn exits_with(status: u8) -> Plan<'static> {
+    let (exe, argv) = quick(status);
+    plan(kept(&mut Request::new(Exec::Path(exe), argv)))
+}
+
+unsafe extern "C" fn nothing(_: *mut c_void) -> i32 {
+    0
+}
+
+#[test]
+fn each_job_has_its_own_outcome() {
+    isolated(|| {
+        let before = Remains::look();
+        let kernel = Kernel::current().expect("a child can be made");
+        let shares = kernel.has(Feature::SharedMemory) && kernel.has(Feature::CloseRange);
+        let (exe, argv) = quick(3);
+        let missing = plan(kept(&mut Request::new(Exec::Path(c"/nonexistent"), argv)));
+        let mut no_fd = Request::new(Exec::Path(exe), argv);
+        no_fd.fds(&[FdAction::Map { parent_fd: 900, child_fd: 5 }]);
+        let no_fd = plan(kept(&mut no_fd));
+        let mut hooked = Request::new(Exec::Path(exe), argv);
+        // SAFETY: The hook does nothing.
+        hooked.hook(unsafe { Hook::new(nothing, std::ptr::null_mut()) });
+        let hooked = plan(kept(&mut hooked));
+        let asked = plan(kept(Request::new(Exec::Path(exe), argv).modes(Modes::Fork)));
+        let together = if shares { Mode::Detached } else { exits_with(0).mode() };
+        let (one, two) = (exits_with(1), exits_with(2));
+        let failed = |step, errno| Err((step, Some(errno)));
+        let rows = [
+            (&one, Ok((1, together))),
+            (&missing, failed(Step::Exec, Errno::ENOENT)),
+            (&hooked, Ok((3, Mode::Fork))),
+            (&two, Ok((2, together))),
+            (&asked, Ok((3, Mode::Fork))),
+            (&no_fd, failed(Step::Move, Errno::EBADF)),
+            (&one, Ok((1, together))),
+        ];
+        let mut jobs = rows.map(|(plan, _)| Job::new(plan));
+        assert!(jobs.iter_mut().all(|job| job.take().is_none()), "none has been started");
+        // Again and again, as plans can be.
+        for _ in 0..3 {
+            spawn_all(&mut jobs);
+            for (job, (_, expected)) in jobs.iter_mut().zip(rows) {
+                let found = job.take().expect("it was started");
+                let found = found.map_err(|error| (error.step(), error.errno()));
+                let found = found.map(|mut process| {
+                    let status = process.wait().expect("our child");
+                    (status.code().expect("no signal"), process.mode())
+                });
+                assert_eq!(found, expected);
+                assert!(job.take().is_none(), "taken");
+            }
+            before.assert_unchanged();
+        }
+    });
+}
+
+#[test]
+fn every_kernel_starts_jobs() {
+    isolated(|| {
+        let before = Remains::look();
+        let (exe, argv) = quick(4);
+        for setup in each_setup() {
+            let mut request = Request::new(Exec::Path(exe), argv);
+            let plan = plan(kept(request.kernel(setup.kernel).pidfd(true)));
+            let mut jobs: [Job<'_>; 5] = std::array::from_fn(|_| Job::new(&plan));
+            spawn_all(&mut jobs);
+            for job in &mut jobs {
+                let mut process = job.take().expect("started").expect("a program");
+                assert!(process.pidfd().is_some());
+                assert_eq!(process.wait().expect("our child").code(), Some(4), "{setup:?}");
+            }
+        }
+        before.assert_unchanged();
+    });
+}
+
+#[test]
+fn a_plan_that_inherits_the_environment_is_refused() {
+    let (exe, argv) = quick(0);
+    let request = Request::new(Exec::Path(exe), argv);
+    let mut room = Room::new();
+    let plan = request.plan(&mut room).expect("a valid request");
+    let mut jobs = [Job::new(&plan)];
+    spawn_all(&mut jobs);
+    let error = jobs[0].take().expect("started").expect_err("it may have moved");
+    assert_eq!((error.step(), error.errno()), (Step::Environment, Some(Errno::EINVAL)));
+}
+
+#[test]
+fn no_job_and_a_job_that_is_dropped_leave_no_trouble() {
+    isolated(|| {
+        spawn_all(&mut []);
+        let plan = exits_with(0);
+        let mut jobs = [Job::new(&plan), Job::new(&plan)];
+        spawn_all(&mut jobs);
+        // What was not taken is dropped: the processes go on.
+        spawn_all(&mut jobs);
+        drop(jobs);
+        let mut reaped = 0;
+        // SAFETY: Asks for no status.
+        while unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) } > 0 {
+            reaped += 1;
+        }
+        assert_eq!(reaped, 4);
+    });
+}
+
+#[test]
+fn jobs_have_their_descriptors_and_no_other_while_threads_open_some() {
+    isolated(|| {
+        let files = [20, 21, 22, 23].map(file_at);
+        let low = LowFds::claim(1).expect("low numbers");
+        let fds: [[FdAction<'_>; 1]; 4] = std::array::from_fn(|n| {
+            [FdAction::Map { parent_fd: 20 + n as i32, child_fd: n as i32 % 3 }]
+        });
+        let count = test_children(4000);
+        let running = AtomicU32::new(1);
+        let before = open_fds();
+        std::thread::scope(|scope| {
+            scope.spawn(|| open_and_close(&running));
+            let running = Running(&running);
+            scope.spawn(move || {
+                let _running = running;
+                let (exe, argv) = quick(6);
+                let requests: [_; 4] = std::array::from_fn(|n| {
+                    let mut request = Request::new(Exec::Path(exe), argv);
+                    *request.env(argv![]).fds(&fds[n])
+                });
+                let mut rooms: [_; 4] = std::array::from_fn(|_| Room::new());
+                let plans: Vec<_> = requests
+                    .iter()
+                    .zip(&mut rooms)
+                    .map(|(request, room)| request.plan(room).expect("a valid request"))
+                    .collect();
+                let mut jobs: Vec<_> = plans.iter().cycle().take(16).map(Job::new).collect();
+                for _ in 0..count / 16 {
+                    spawn_all(&mut jobs);
+                    for job in &mut jobs {
+                        let mut process = job.take().expect("started").expect("a program");
+                        assert_eq!(process.wait().expect("our child").code(), Some(6));
+                    }
+                }
+            });
+        });
+        assert_eq!(open_fds(), before);
+        assert!(!has_children());
+        drop((files, low));
+    });
+}

@@ -1,0 +1,43 @@
+//! A place where a child waits, between its making and its exec, until it is let on.
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+
+use rawspawn::FdAction;
+
+use super::TempDir;
+
+/// A FIFO that a child opens: it blocks until somebody opens the other end.
+pub(crate) struct Gate {
+    dir: TempDir,
+    path: CString,
+}
+
+impl Gate {
+    /// In a test alone in its process, which a closed gate would hold for ever.
+    pub(crate) fn new() -> Self {
+        // SAFETY: Touches no memory.
+        unsafe { libc::alarm(100) };
+        let dir = TempDir::new();
+        let path = dir.join("gate");
+        // SAFETY: A C string.
+        assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo");
+        Self { dir, path }
+    }
+
+    /// What holds a child up, which has `child_fd` then.
+    pub(crate) fn at(&self, child_fd: i32) -> FdAction<'_> {
+        FdAction::Open { child_fd, path: self.path(), flags: libc::O_RDONLY, mode: 0 }
+    }
+
+    pub(crate) fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// Lets one child on, and waits for it if it has not come.
+    pub(crate) fn open(&self) {
+        let path = self.dir.path().join(std::ffi::OsStr::from_bytes(b"gate"));
+        drop(File::options().write(true).open(path).expect("our FIFO"));
+    }
+}
