@@ -5,14 +5,79 @@
 use std::ffi::{c_char, c_int};
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::process::Stdio;
 
 use libc::pid_t;
-use rawspawn::{Buffer, Exec, OtherFds, Request};
+use rawspawn::{
+    Buffer, Error, Exec, Fd, FdAction, Job, LowFds, OtherFds, Pending, Plan, Process, Request,
+    pipe, spawn_all,
+};
 
 use crate::setup::Setup;
 
-/// Spawns the program of a `Setup`, once at each call, and returns its pid.
-pub(crate) type Spawn = Box<dyn FnMut() -> io::Result<pid_t>>;
+/// Spawns the program of a `Setup`.
+pub(crate) trait Spawner {
+    /// Starts `count` children, and adds their pids.
+    fn spawn(&mut self, count: usize, pids: &mut Vec<pid_t>) -> io::Result<()>;
+
+    /// Waits until all have executed the program, if `spawn` does not.
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) type Spawn = Box<dyn Spawner>;
+
+/// What spawns one child is called for each.
+impl<F: FnMut() -> io::Result<pid_t>> Spawner for F {
+    fn spawn(&mut self, count: usize, pids: &mut Vec<pid_t>) -> io::Result<()> {
+        for _ in 0..count {
+            pids.push(self()?);
+        }
+        Ok(())
+    }
+}
+
+/// Starts children by `start`, and goes on meanwhile.
+struct Detached<F> {
+    start: F,
+    pending: Vec<Pending>,
+}
+
+impl<F: FnMut() -> Result<Pending, Error>> Spawner for Detached<F> {
+    fn spawn(&mut self, count: usize, pids: &mut Vec<pid_t>) -> io::Result<()> {
+        for _ in 0..count {
+            let pending = (self.start)()?;
+            pids.push(pending.pid());
+            self.pending.push(pending);
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        for pending in self.pending.drain(..) {
+            pending.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts children together.
+struct Together {
+    jobs: Vec<Job<'static>>,
+    plan: &'static Plan<'static>,
+}
+
+impl Spawner for Together {
+    fn spawn(&mut self, count: usize, pids: &mut Vec<pid_t>) -> io::Result<()> {
+        self.jobs.resize_with(count, || Job::new(self.plan));
+        spawn_all(&mut self.jobs);
+        for process in self.jobs.iter_mut().filter_map(Job::take) {
+            pids.push(process?.pid());
+        }
+        Ok(())
+    }
+}
 
 type Strings = *const *const c_char;
 type CSpawn = unsafe extern "C" fn(*const c_char, Strings, Strings, c_int) -> pid_t;
@@ -79,20 +144,65 @@ pub(crate) fn rawspawn_inherit(setup: &'static Setup) -> Spawn {
 }
 
 pub(crate) fn rawspawn_plan(setup: &'static Setup) -> Spawn {
-    let mut request = Request::new(Exec::Path(setup.program), setup.argv);
-    request.env(setup.envp);
-    let (request, buffer) =
-        (Box::leak(Box::new(request)), Box::leak(Box::new(Buffer::<16>::new())));
-    let plan = request.plan(buffer);
-    Box::new(move || match &plan {
-        Ok(plan) => Ok(plan.spawn()?.pid()),
-        Err(error) => Err((*error).into()),
-    })
+    let plan = plan(setup);
+    Box::new(move || Ok(plan.spawn()?.pid()))
+}
+
+pub(crate) fn rawspawn_start(setup: &'static Setup) -> Spawn {
+    let request = request(setup);
+    Box::new(Detached { start: move || request.start(), pending: Vec::new() })
+}
+
+pub(crate) fn rawspawn_plan_start(setup: &'static Setup) -> Spawn {
+    let plan = request(setup).owned_plan().expect("a plan of three calls");
+    Box::new(Detached { start: move || plan.start(), pending: Vec::new() })
+}
+
+pub(crate) fn rawspawn_all(setup: &'static Setup) -> Spawn {
+    Box::new(Together { jobs: Vec::new(), plan: plan(setup) })
 }
 
 pub(crate) fn rawspawn_command(setup: &'static Setup) -> Spawn {
     let mut command = rawspawn::Command::new(setup.path());
     Box::new(move || Ok(command.spawn()?.id() as pid_t))
+}
+
+pub(crate) fn std_pipes(setup: &'static Setup) -> Spawn {
+    let mut command = std::process::Command::new(setup.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    by_std(command)
+}
+
+pub(crate) fn rawspawn_pipes(setup: &'static Setup) -> Spawn {
+    let request = request(setup);
+    let mut buffer = Buffer::<16>::new();
+    by_pipes(move |fds| {
+        let mut request: Request<'_> = request;
+        request.fds(fds).spawn(&mut buffer)
+    })
+}
+
+pub(crate) fn rawspawn_low(setup: &'static Setup) -> Spawn {
+    // Before the worker has opened what makes other numbers high.
+    let low = LowFds::claim(3).expect("a process without many descriptors");
+    let request = request(setup);
+    let mut buffer = Buffer::<16>::new();
+    by_pipes(move |fds| {
+        let mut request: Request<'_> = request;
+        request.fds(fds).spawn_with(&low, &mut buffer)
+    })
+}
+
+/// Makes three pipes, spawns with an end of each, and closes them.
+fn by_pipes(mut spawn: impl FnMut(&[FdAction<'_>]) -> Result<Process, Error> + 'static) -> Spawn {
+    Box::new(move || {
+        let pipe = || pipe().map_err(|errno| io::Error::from_raw_os_error(errno.raw()));
+        let pipes = [pipe()?, pipe()?, pipe()?];
+        let [(stdin, _), (_, stdout), (_, stderr)] = &pipes;
+        let map = |fd: &Fd, child_fd| FdAction::Map { parent_fd: fd.raw(), child_fd };
+        let actions = [map(stdin, 0), map(stdout, 1), map(stderr, 2)];
+        Ok(spawn(&actions)?.pid())
+    })
 }
 
 fn by_c(setup: &'static Setup, spawn: CSpawn, others: c_int) -> Spawn {
@@ -106,10 +216,23 @@ fn by_std(mut command: std::process::Command) -> Spawn {
 }
 
 fn by_request(setup: &'static Setup, others: OtherFds) -> Spawn {
-    let mut request = Request::new(Exec::Path(setup.program), setup.argv);
-    request.env(setup.envp).other_fds(others);
+    let mut request = request(setup);
+    request.other_fds(others);
     let mut buffer = Buffer::<16>::new();
     Box::new(move || Ok(request.spawn(&mut buffer)?.pid()))
+}
+
+fn request(setup: &'static Setup) -> Request<'static> {
+    let mut request = Request::new(Exec::Path(setup.program), setup.argv);
+    request.env(setup.envp);
+    request
+}
+
+/// A plan that is kept.
+fn plan(setup: &'static Setup) -> &'static Plan<'static> {
+    let request = Box::leak(Box::new(request(setup)));
+    let buffer = Box::leak(Box::new(Buffer::<16>::new()));
+    Box::leak(Box::new(request.plan(buffer).expect("a plan of three calls")))
 }
 
 /// What a C peer returned.

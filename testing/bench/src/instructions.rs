@@ -125,6 +125,10 @@ fn place(pid: pid_t) -> io::Result<Place> {
     Ok(unsafe { place.assume_init() })
 }
 
+/// The events of a process that makes another.
+const NEW_CHILD: [c_int; 3] =
+    [libc::PTRACE_EVENT_FORK, libc::PTRACE_EVENT_VFORK, libc::PTRACE_EVENT_CLONE];
+
 fn wait_stopped(pid: pid_t) -> io::Result<(pid_t, c_int)> {
     let mut status = 0;
     // SAFETY: `status` is an integer that lives.
@@ -157,22 +161,28 @@ fn count(spawn: &mut Spawn) -> io::Result<Count> {
     ptrace(libc::PTRACE_SETOPTIONS.into(), pid, 0, options as usize);
     let start = place(pid)?.stack_pointer;
     let mut lines = BTreeSet::new();
+    let (mut done, mut children) = (false, 0);
     ptrace(libc::PTRACE_SINGLESTEP.into(), pid, 0, 0);
-    loop {
+    while !done || children > 0 {
         let (stopped, status) = wait_stopped(-1)?;
         if !libc::WIFSTOPPED(status) {
             if stopped == pid {
                 return Err(io::Error::other(format!("a spawn failed: {status:#x}")));
             }
+            // One that has not executed anything.
+            children -= 1;
             continue;
         }
         let (signal, event) = (libc::WSTOPSIG(status), status >> 16);
+        children += u32::from(stopped == pid && NEW_CHILD.contains(&event));
         if stopped != pid && event == libc::PTRACE_EVENT_EXEC {
+            children -= 1;
             ptrace(libc::PTRACE_DETACH.into(), stopped, 0, 0);
             continue;
         }
         if stopped == pid && signal == libc::SIGSTOP && event == 0 {
-            break;
+            done = true;
+            continue;
         }
         if signal == libc::SIGTRAP && event == 0 {
             if stopped == pid {
@@ -199,17 +209,19 @@ fn count(spawn: &mut Spawn) -> io::Result<Count> {
 
 /// Spawns between two stops of this process.
 fn traced(spawn: &mut Spawn) -> io::Result<()> {
+    let mut pids = Vec::new();
     for _ in 0..3 {
-        let pid = spawn()?;
-        if pid > 0 {
-            wait(pid)?;
-        }
+        spawn.spawn(1, &mut pids)?;
+        spawn.settle()?;
+    }
+    for pid in pids.drain(..).filter(|pid| *pid > 0) {
+        wait(pid)?;
     }
     ptrace(libc::PTRACE_TRACEME.into(), 0, 0, 0);
     // SAFETY: Stops this process until its tracer lets it go on.
     unsafe { libc::raise(libc::SIGSTOP) };
-    let spawned = spawn();
+    let spawned = spawn.spawn(1, &mut pids);
     // SAFETY: As above.
     unsafe { libc::raise(libc::SIGSTOP) };
-    spawned.map(drop)
+    spawned.and_then(|()| spawn.settle())
 }

@@ -32,6 +32,9 @@ use crate::session::Amount;
 /// Where the results of a whole run go.
 const PUBLISHED: &str = "docs/bench";
 
+/// Has the short table of such a run.
+const README: &str = "README.md";
+
 /// The first argument of the native worker.
 const WORKER: &str = "native-worker";
 
@@ -118,6 +121,12 @@ fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
     fs::write(out.join("results.md"), report)?;
     chart::draw(&results, &out)?;
     instructions::measure(&out, true)?;
+    if out.as_os_str() == PUBLISHED {
+        let readme = fs::read_to_string(README)?;
+        let summary = report::summary(&results, &description);
+        let readme = report::with_summary(&readme, &summary).ok_or("README has no place for it")?;
+        fs::write(README, readme)?;
+    }
     println!("written to {}", out.display());
     Ok(())
 }

@@ -14,7 +14,7 @@ pub(crate) struct Peer {
     pub(crate) text: &'static str,
     /// Where it runs.
     pub(crate) home: Home,
-    /// Where it is measured; empty is everywhere.
+    /// Where it is measured; empty is everywhere but where pipes are made.
     pub(crate) only: &'static [Scenario],
     /// Its colour in the pictures, if it is in them.
     pub(crate) colour: Option<RGBColor>,
@@ -50,7 +50,8 @@ impl Peer {
 
     /// Whether `scenario` measures it.
     pub(crate) fn is_in(&self, scenario: Scenario) -> bool {
-        self.only.is_empty() || self.only.contains(&scenario)
+        let is_common = self.only.is_empty() && scenario != Scenario::Pipes;
+        is_common || self.only.contains(&scenario)
     }
 }
 
@@ -59,6 +60,7 @@ pub(crate) const FLOOR: &str = "floor";
 pub(crate) const GLIBC: &str = "glibc";
 
 const ALWAYS: &[Scenario] = &[];
+const PIPES: &[Scenario] = &[Scenario::Pipes];
 
 /// One row a peer. A new one in the native worker is a row and its function.
 pub(crate) const PEERS: &[Peer] = &[
@@ -75,6 +77,27 @@ pub(crate) const PEERS: &[Peer] = &[
         home: Home::Native(inproc::rawspawn_plan),
         only: ALWAYS,
         colour: None,
+    },
+    Peer {
+        name: "rawspawn-start",
+        text: "`Request::start`: detached, all that it borrows is copied",
+        home: Home::Native(inproc::rawspawn_start),
+        only: ALWAYS,
+        colour: Some(RGBColor(240, 160, 110)),
+    },
+    Peer {
+        name: "rawspawn-plan-start",
+        text: "`OwnedPlan::start`: detached, compiled and copied once",
+        home: Home::Native(inproc::rawspawn_plan_start),
+        only: ALWAYS,
+        colour: None,
+    },
+    Peer {
+        name: "rawspawn-all",
+        text: "`spawn_all`: all children of a sample together",
+        home: Home::Native(inproc::rawspawn_all),
+        only: &[Scenario::Batch],
+        colour: Some(RGBColor(160, 60, 0)),
     },
     Peer {
         name: "rawspawn-inherit",
@@ -180,5 +203,26 @@ pub(crate) const PEERS: &[Peer] = &[
         home: Home::Foreign(Kind::Go),
         only: ALWAYS,
         colour: Some(RGBColor(0, 158, 115)),
+    },
+    Peer {
+        name: "rawspawn-low",
+        text: "three pipes, `Request::spawn_with` and `LowFds`",
+        home: Home::Native(inproc::rawspawn_low),
+        only: PIPES,
+        colour: Some(RGBColor(213, 94, 0)),
+    },
+    Peer {
+        name: "rawspawn-pipes",
+        text: "three pipes, `Request::spawn`",
+        home: Home::Native(inproc::rawspawn_pipes),
+        only: PIPES,
+        colour: Some(RGBColor(240, 160, 110)),
+    },
+    Peer {
+        name: "std-pipes",
+        text: "`std::process::Command` with three `Stdio::piped`",
+        home: Home::Native(inproc::std_pipes),
+        only: PIPES,
+        colour: Some(RGBColor(0, 0, 0)),
     },
 ];

@@ -29,6 +29,70 @@ pub(crate) fn report(results: &Results, description: &str) -> String {
     text
 }
 
+/// Who is in the short table, and where.
+const SUMMARY: &[&str] = &[
+    "rawspawn",
+    "rawspawn-start",
+    FLOOR,
+    GLIBC,
+    "glibc-closefrom",
+    "musl",
+    "std",
+    "std-pre_exec",
+    "python",
+    "go",
+];
+
+/// The short table: how long the parent is held, in three states, and the batch.
+pub(crate) fn summary(results: &Results, description: &str) -> String {
+    let held = |scenario, x, peer| {
+        let cell = Cell { scenario, x, peer };
+        let time = micros(results, cell, Figure::Held, |stat| stat.median);
+        let floor = Cell { peer: FLOOR, ..cell };
+        let by = results.ratio(cell, floor, Figure::Held);
+        by.map_or(time.clone(), |by| format!("{time} ({})", factor(by.median)))
+    };
+    let mut rows = vec![row([
+        "parent held, µs (by floor)",
+        "small parent",
+        "19,000 descriptors",
+        "8 GiB resident",
+        "16 children, each per second",
+    ])];
+    for &peer in SUMMARY {
+        rows.push(vec![
+            peer.to_owned(),
+            held(Scenario::Plain, 0, peer),
+            held(Scenario::Fds, 19_000, peer),
+            held(Scenario::Rss, 8192, peer),
+            per_second(results, peer).map_or(String::new(), |rate| format!("{rate:.0}")),
+        ]);
+        if peer == "rawspawn" {
+            let rate = per_second(results, "rawspawn-all");
+            let rate = rate.map_or(String::new(), |rate| format!("{rate:.0}"));
+            let none = String::new;
+            rows.push(vec!["rawspawn-all".to_owned(), none(), none(), none(), rate]);
+        }
+    }
+    let mut text = format!("{}\n", table(&rows));
+    for peer in PEERS.iter().filter(|peer| SUMMARY.contains(&peer.name)) {
+        let _ = writeln!(text, "- **{}**: {}", peer.name, peer.text);
+    }
+    let _ = write!(text, "\n{description}\n");
+    text
+}
+
+/// What stands around the short table in README.
+const START: &str = "<!-- ./benchmark writes from here -->\n";
+const END: &str = "<!-- to here -->\n";
+
+/// `readme` with `summary` in its place.
+pub(crate) fn with_summary(readme: &str, summary: &str) -> Option<String> {
+    let (before, rest) = readme.split_once(START)?;
+    let (_, after) = rest.split_once(END)?;
+    Some([before, START, "\n", summary, "\n", END, after].concat())
+}
+
 const INTRODUCTION: &str = "\
 Written by `./benchmark`. *Held* is the time from the call of the spawn until it returns, *to exit* until the
 child is reaped, both in µs: the median over rounds of each round's median, and of its p99. Ratios are of
@@ -128,7 +192,8 @@ fn scaling(results: &Results, scenario: Scenario) -> String {
         text += &table(&rows);
         text.push('\n');
     }
-    for base in [FLOOR, GLIBC] {
+    let is_measured = |name: &&str| measured(results, scenario).any(|peer| peer == *name);
+    for base in [FLOOR, GLIBC].into_iter().filter(is_measured) {
         let mut rows = vec![head(&format!("held / {base}"))];
         for peer in measured(results, scenario).filter(|peer| *peer != base) {
             let by = |&x: &u64| {
@@ -199,4 +264,18 @@ fn short(value: f64) -> String {
 /// Two decimals, as limits have.
 fn factor(value: f64) -> String {
     if value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{END, START, with_summary};
+
+    #[test]
+    fn a_summary_takes_the_place_of_the_one_before() {
+        let readme = format!("a\n{START}old\n{END}b\n");
+        let new = with_summary(&readme, "new\n").unwrap();
+        assert_eq!(new, format!("a\n{START}\nnew\n\n{END}b\n"));
+        assert_eq!(with_summary(&new, "new\n"), Some(new));
+        assert!(with_summary("a\n", "new\n").is_none());
+    }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Scenario {
     True,
     /// Cost against open descriptors.
     Fds,
+    /// Cost against open descriptors, with three new pipes for the child.
+    Pipes,
     /// Cost against the parent's resident memory.
     Rss,
     /// Cost against installed signal handlers.
@@ -48,11 +50,20 @@ pub(crate) struct Point {
 
 impl Scenario {
     /// In the order of a report.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Plain, Self::True, Self::Fds, Self::Rss, Self::Handlers, Self::Threads, Self::Batch];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Plain,
+        Self::True,
+        Self::Fds,
+        Self::Pipes,
+        Self::Rss,
+        Self::Handlers,
+        Self::Threads,
+        Self::Batch,
+    ];
 
     /// Those with an axis.
-    pub(crate) const SCALING: [Self; 4] = [Self::Fds, Self::Rss, Self::Handlers, Self::Threads];
+    pub(crate) const SCALING: [Self; 5] =
+        [Self::Fds, Self::Pipes, Self::Rss, Self::Handlers, Self::Threads];
 
     /// Its name in options and tables.
     pub(crate) fn name(self) -> &'static str {
@@ -60,6 +71,7 @@ impl Scenario {
             Self::Plain => "plain",
             Self::True => "true",
             Self::Fds => "fds",
+            Self::Pipes => "pipes",
             Self::Rss => "rss",
             Self::Handlers => "handlers",
             Self::Threads => "threads",
@@ -73,6 +85,7 @@ impl Scenario {
             Self::Plain => "A small parent, a static child",
             Self::True => "A small parent, /bin/true",
             Self::Fds => "Open descriptors of the parent",
+            Self::Pipes => "Open descriptors of the parent, and three new pipes",
             Self::Rss => "Resident memory of the parent",
             Self::Handlers => "Signal handlers of the parent",
             Self::Threads => "Other threads of the parent, idle",
@@ -83,7 +96,7 @@ impl Scenario {
     fn xs(self) -> &'static [u64] {
         match self {
             Self::Plain | Self::True | Self::Batch => &[0],
-            Self::Fds => &[0, 100, 1000, 5000, 19_000],
+            Self::Fds | Self::Pipes => &[0, 100, 1000, 5000, 19_000],
             Self::Rss => &[0, 64, 1024, 8192],
             Self::Handlers => &[0, 16, 60],
             Self::Threads => &[0, 4, 16],
@@ -94,7 +107,7 @@ impl Scenario {
     pub(crate) fn points(self) -> Vec<Point> {
         let state = |x| match self {
             Self::Plain | Self::True | Self::Batch => State::default(),
-            Self::Fds => State { fds: x, ..State::default() },
+            Self::Fds | Self::Pipes => State { fds: x, ..State::default() },
             Self::Rss => State { rss_mib: x, ..State::default() },
             Self::Handlers => State { handlers: x, ..State::default() },
             Self::Threads => State { threads: x, ..State::default() },

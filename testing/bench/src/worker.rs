@@ -70,10 +70,9 @@ fn run(spawn: &mut Spawn, count: usize, size: usize, limit: Duration) -> io::Res
         }
         pids.clear();
         let before = Instant::now();
-        for _ in 0..size {
-            pids.push(spawn()?);
-        }
+        spawn.spawn(size, &mut pids)?;
         let held = before.elapsed();
+        spawn.settle()?;
         for &pid in &pids {
             wait(pid)?;
         }
