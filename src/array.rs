@@ -143,12 +143,24 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
+/// The C string at `start`.
+///
+/// # Safety
+///
+/// As `CStr::from_ptr`.
+#[cfg(feature = "std")]
+pub(crate) unsafe fn c_str<'a>(start: *const c_char) -> &'a CStr {
+    // SAFETY: The caller's promise.
+    unsafe { CStr::from_ptr(start) }
+}
+
 /// `CStr::from_ptr` without its call of `strlen`, which a program without a C
 /// library does not have.
 ///
 /// # Safety
 ///
 /// As `CStr::from_ptr`.
+#[cfg(not(feature = "std"))]
 pub(crate) unsafe fn c_str<'a>(start: *const c_char) -> &'a CStr {
     let mut end = start;
     // Volatile, or LLVM makes the loop that very call.

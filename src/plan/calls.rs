@@ -100,9 +100,14 @@ signatures! {
     WRITE "write" &[Fd, Text, Int];
 }
 
-/// The name of `op`'s call, and what its arguments are.
-pub(super) fn signature(op: &Op<'_>) -> Option<(&'static [u8], &'static [Kind; 5])> {
+/// What the arguments of `op`'s call are, and its place in the table.
+pub(super) fn kinds(op: &Op<'_>) -> Option<(usize, &'static [Kind; 5])> {
     let mut known = SIGNATURES.iter().enumerate();
     let (place, (_, kinds)) = known.find(|(_, known)| u32::from(known.0) == op.nr)?;
-    Some((text::line(NAMES, place), kinds))
+    Some((place, kinds))
+}
+
+/// The name of the call at `place` of the table.
+pub(super) fn name(place: usize) -> &'static [u8] {
+    text::line(NAMES, place)
 }

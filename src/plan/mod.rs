@@ -11,6 +11,8 @@ mod owned;
 mod show;
 mod step;
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
 use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::marker::PhantomData;
@@ -101,18 +103,15 @@ impl<'s, const OPS: usize, const WORDS: usize> From<&'s mut Buffer<OPS, WORDS>> 
 #[cfg(feature = "alloc")]
 #[derive(Default)]
 pub struct HeapBuffer {
-    ops: alloc::vec::Vec<MaybeUninit<Op<'static>>>,
-    words: alloc::vec::Vec<MaybeUninit<usize>>,
+    ops: Box<[MaybeUninit<Op<'static>>]>,
+    words: Box<[MaybeUninit<usize>]>,
 }
 
 #[cfg(feature = "alloc")]
 impl HeapBuffer {
     /// Room for `needed`.
     pub fn new(needed: Needed) -> Self {
-        let mut buffer = Self::default();
-        buffer.ops.resize_with(needed.ops, MaybeUninit::uninit);
-        buffer.words.resize_with(needed.words, MaybeUninit::uninit);
-        buffer
+        Self { ops: Box::new_uninit_slice(needed.ops), words: Box::new_uninit_slice(needed.words) }
     }
 
     /// The room, for as long as the caller says.
@@ -123,7 +122,7 @@ impl HeapBuffer {
     unsafe fn storage<'s>(&mut self) -> Storage<'s> {
         let (ops, words) = (self.ops.as_mut_ptr(), self.words.as_mut_ptr());
         Storage {
-            // SAFETY: What the vector has, for as long as the caller promises.
+            // SAFETY: What the box has, for as long as the caller promises.
             ops: unsafe { slice::from_raw_parts_mut(ops, self.ops.len()) },
             // SAFETY: As above.
             words: unsafe { slice::from_raw_parts_mut(words, self.words.len()) },

@@ -2,14 +2,15 @@
 #![allow(unsafe_code)]
 
 use alloc::sync::Arc;
-use core::ffi::c_char;
+use core::ffi::{CStr, c_char};
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::ptr;
 use core::slice;
 
 use linux_raw_sys::general as uapi;
 
-use super::calls::{Kind, signature};
+use super::calls::{Kind, kinds};
 use super::op::{Arg, Op, flags};
 use super::{HeapBuffer, Plan, Step, Storage, Writer};
 use crate::array::{CStrArray, c_str};
@@ -58,8 +59,7 @@ impl OwnedPlan {
         let mut count = Writer::new(Storage::none());
         copy(plan, &mut count);
         let mut room = HeapBuffer::new(count.needed());
-        // SAFETY: Both vectors are moved as they are, and never used again but to be
-        // freed, after the plan.
+        // SAFETY: The buffer is not used again but to be freed, after the plan.
         let storage = unsafe { room.storage() };
         let mut writer = Writer::new(storage);
         copy(plan, &mut writer);
@@ -100,7 +100,7 @@ fn copy(plan: &Plan<'_>, writer: &mut Writer<'_>) {
         let mut args = op.args.map(|arg| Arg::raw(arg.as_ptr()));
         if op.flags & flags::CALL != 0 {
             args[1] = kept(op.args[1], writer);
-        } else if let Some((_, kinds)) = signature(op) {
+        } else if let Some((_, kinds)) = kinds(op) {
             for (place, kind) in kinds.iter().enumerate() {
                 let from_frame = place == 2 && op.flags & flags::FRAME != 0;
                 if !from_frame && op.args[place].value() != 0 {
@@ -141,31 +141,49 @@ fn argument<'a>(
     Arg::raw(unsafe { writer.bytes(start, size) }.cast())
 }
 
-/// A copy of the array of strings at `start`.
+/// A copy of the array of strings at `start`: pointers, and then all that they point to.
 fn strings<'a>(start: *const u8, writer: &mut Writer<'a>, known: &mut Known) -> Arg<'a> {
     if known.0 != start.cast() {
         // SAFETY: `compile` made the op with such an array, which lives as long as the
         // plan.
         let array = unsafe { CStrArray::from_ptr(start.cast()) };
-        let slots = writer.words(array.iter().count() + 1);
-        let place = slots.as_ref().map_or(CStrArray::EMPTY.as_ptr(), |slots| slots.as_ptr().cast());
-        let mut slots = slots.into_iter().flatten();
-        let mut put = |pointer: *const c_char| {
-            if let Some(slot) = slots.next() {
-                let slot = ptr::from_mut(slot).cast::<*const c_char>();
-                // SAFETY: A word of ours, which a pointer fits.
-                unsafe { slot.write(pointer) };
-            }
+        let length = |string: &CStr| string.to_bytes_with_nul().len();
+        let (count, bytes) =
+            array.iter().fold((1, 0), |(n, bytes), string| (n + 1, bytes + length(string)));
+        let place = match writer.words(count + bytes.div_ceil(size_of::<usize>())) {
+            Some(words) => write_strings(array, count, words),
+            None => start.cast(),
         };
-        for string in array {
-            let bytes = string.to_bytes_with_nul();
-            // SAFETY: A slice is so many bytes.
-            put(unsafe { writer.bytes(bytes.as_ptr(), bytes.len()) }.cast());
-        }
-        put(ptr::null());
-        *known = (start.cast(), place.cast());
+        *known = (start.cast(), place);
     }
     Arg::raw(known.1)
+}
+
+/// Writes the `count` pointers of `array` to `words`, the last of which is NULL, and what
+/// they point to behind them.
+fn write_strings(
+    array: CStrArray<'_>,
+    count: usize,
+    words: &mut [MaybeUninit<usize>],
+) -> *const () {
+    let mut pointer = words.as_mut_ptr().cast::<*const c_char>();
+    let place = pointer.cast_const().cast();
+    // SAFETY: There is room for `count` pointers, and more.
+    let mut text = unsafe { pointer.add(count) }.cast::<c_char>();
+    for string in array {
+        let length = string.to_bytes_with_nul().len();
+        // SAFETY: Of the room for all strings, this one's is next.
+        unsafe { text.copy_from_nonoverlapping(string.as_ptr(), length) };
+        // SAFETY: A word that a pointer fits, one of `count`.
+        unsafe { pointer.write(text) };
+        // SAFETY: At most the end of the room.
+        text = unsafe { text.add(length) };
+        // SAFETY: The last of `count` is still to come.
+        pointer = unsafe { pointer.add(1) };
+    }
+    // SAFETY: The last of `count`.
+    unsafe { pointer.write(ptr::null()) };
+    place
 }
 
 const ACTION_WORDS: usize = size_of::<FdAction<'_>>() / size_of::<usize>();

@@ -11,9 +11,8 @@ use super::calls::Kind::{
     self, At, CInt, CloseRange, Cpus, Environ, Fcntl, Fd, Gids, Ioctl, Mask, Octal, Prctl, Rlimit,
     Sigaction, Sigset, Strings, Text, Timespec,
 };
-use super::calls::signature;
 use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, flags};
-use super::{Plan, Step};
+use super::{Plan, Step, calls};
 use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
 use crate::kernel::Feature;
@@ -122,8 +121,8 @@ fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
             _ => "hook()",
         });
     }
-    let Some((name, kinds)) = signature(op) else { return int(f, op.nr as isize) };
-    f.write_str(ascii(name))?;
+    let Some((place, kinds)) = calls::kinds(op) else { return int(f, op.nr as isize) };
+    f.write_str(ascii(calls::name(place)))?;
     f.write_char('(')?;
     let mut before = "";
     let mut from_saved = op.flags & flags::USE != 0;

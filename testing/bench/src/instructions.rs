@@ -36,7 +36,7 @@ const MORE_PERCENT: u64 = 15;
 const MOST_STACK: u64 = 2048;
 
 /// Which peers are the core's own.
-const CORE: &[&str] = &["rawspawn", "rawspawn-plan"];
+const CORE: &[&str] = &["rawspawn", "rawspawn-plan", "rawspawn-inherit", "rawspawn-all"];
 
 const FILE: &str = "instructions.csv";
 
