@@ -10,10 +10,9 @@ use crate::plan::op::{Arg, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::signal::SigSet;
 
-/// `struct kernel_sigaction`, of which only the handler is not 0. At least as
-/// long as on any architecture.
-static DEFAULT: [usize; 4] = [0; 4];
-static IGNORE: [usize; 4] = [crate::sys::SIG_IGN, 0, 0, 0];
+/// Two `struct kernel_sigaction`, of which only a handler is not 0: `IGNORE` is all of it,
+/// `DEFAULT` what follows the handler. At least as long as on any architecture.
+static ACTIONS: [usize; 5] = [crate::sys::SIG_IGN, 0, 0, 0, 0];
 
 static ALL: SigSet = SigSet::ALL;
 
@@ -39,7 +38,7 @@ pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<()
     let inherited = input.caller.ignored.bits() & !to_default.bits();
     let ignored = SigSet::from_bits(to_ignore.bits() | inherited);
     for signal in SigSet::from_bits(set & !SigSet::UNCHANGEABLE.bits()).iter() {
-        let action = if ignored.contains(signal) { &IGNORE } else { &DEFAULT };
+        let action = if ignored.contains(signal) { &ACTIONS[..4] } else { &ACTIONS[1..] };
         let tag = Tag::item(Step::SignalAction, signal as usize);
         plan.push(tag, sys!(RT_SIGACTION, signal, Arg::ptr(action), 0, SIGSET_SIZE));
     }

@@ -61,7 +61,7 @@ impl<const OPS: usize, const WORDS: usize> fmt::Debug for Buffer<OPS, WORDS> {
 }
 
 /// How much room a plan takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needed {
     /// System calls, 64 bytes each.
     pub ops: usize,
@@ -103,15 +103,24 @@ impl<'s, const OPS: usize, const WORDS: usize> From<&'s mut Buffer<OPS, WORDS>> 
 #[cfg(feature = "alloc")]
 #[derive(Default)]
 pub struct HeapBuffer {
-    ops: Box<[MaybeUninit<Op<'static>>]>,
-    words: Box<[MaybeUninit<usize>]>,
+    /// Ops, from the first aligned place on, and then words. Not two allocations, one of
+    /// which would ask for alignment: allocators are slow at that.
+    room: Box<[MaybeUninit<usize>]>,
+    needed: Needed,
 }
+
+/// Words in an op.
+#[cfg(feature = "alloc")]
+const OP_WORDS: usize = size_of::<Op<'_>>() / size_of::<usize>();
 
 #[cfg(feature = "alloc")]
 impl HeapBuffer {
     /// Room for `needed`.
     pub fn new(needed: Needed) -> Self {
-        Self { ops: Box::new_uninit_slice(needed.ops), words: Box::new_uninit_slice(needed.words) }
+        // One op more than there are, for the sake of alignment.
+        let ops = needed.ops.saturating_add(needed.words.div_ceil(OP_WORDS)).saturating_add(1);
+        let room = Box::new_uninit_slice(ops.saturating_mul(OP_WORDS));
+        Self { room, needed }
     }
 
     /// The room, for as long as the caller says.
@@ -120,12 +129,15 @@ impl HeapBuffer {
     ///
     /// The buffer must outlive what is put there, and not be used until then.
     unsafe fn storage<'s>(&mut self) -> Storage<'s> {
-        let (ops, words) = (self.ops.as_mut_ptr(), self.words.as_mut_ptr());
+        // SAFETY: Room is room, whatever for.
+        let (_, aligned, _) = unsafe { self.room.align_to_mut::<MaybeUninit<Op<'static>>>() };
+        let (ops, rest) = aligned.split_at_mut(self.needed.ops.min(aligned.len()));
+        let words = self.needed.words.min(rest.len() * OP_WORDS);
         Storage {
             // SAFETY: What the box has, for as long as the caller promises.
-            ops: unsafe { slice::from_raw_parts_mut(ops, self.ops.len()) },
-            // SAFETY: As above.
-            words: unsafe { slice::from_raw_parts_mut(words, self.words.len()) },
+            ops: unsafe { slice::from_raw_parts_mut(ops.as_mut_ptr(), ops.len()) },
+            // SAFETY: As above: `rest` as words.
+            words: unsafe { slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), words) },
         }
     }
 }
@@ -133,14 +145,15 @@ impl HeapBuffer {
 #[cfg(feature = "alloc")]
 impl fmt::Debug for HeapBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HeapBuffer({} ops, {} words)", self.ops.len(), self.words.len())
+        write!(f, "HeapBuffer({} ops, {} words)", self.needed.ops, self.needed.words)
     }
 }
 
 #[cfg(feature = "alloc")]
 impl<'s> From<&'s mut HeapBuffer> for Storage<'s> {
     fn from(buffer: &'s mut HeapBuffer) -> Self {
-        Self { ops: &mut buffer.ops, words: &mut buffer.words }
+        // SAFETY: The buffer is borrowed for as long.
+        unsafe { buffer.storage() }
     }
 }
 
