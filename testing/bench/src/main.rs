@@ -106,7 +106,7 @@ fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
     }
     let Amount { rounds, samples, .. } = amount;
     let description = format!(
-        "{}. {rounds} rounds of {samples} spawns, in a small parent four times as many, fewer where one takes long.",
+        "{}. {rounds} rounds of {samples} spawns, in a small parent four times as many, fewer where one takes long. An environment of a login session.",
         system::description(&programs)
     );
     let report = report::report(&results, &description);

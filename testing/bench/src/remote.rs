@@ -69,8 +69,8 @@ impl Programs {
         for number in [state.fds, state.rss_mib, state.handlers, state.threads] {
             command.arg(number.to_string());
         }
-        // The same for each user: an environment is copied at each exec.
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", "/").env("LANG", "C.UTF-8");
+        // The same for each user, as it is copied at each exec.
+        command.env_clear().envs(ENVIRONMENT.iter().copied());
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(requests), Some(answers)) = (process.stdin.take(), process.stdout.take()) else {
             return Err("a worker without pipes".into());
@@ -81,6 +81,34 @@ impl Programs {
         if answer == "ready" { Ok(worker) } else { Err(format!("{kind:?}: {answer}").into()) }
     }
 }
+
+/// As a login session has it.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("HOME", "/"),
+    ("USER", "somebody"),
+    ("LOGNAME", "somebody"),
+    ("SHELL", "/bin/bash"),
+    ("TERM", "xterm-256color"),
+    ("LANG", "C.UTF-8"),
+    ("LC_ALL", "C.UTF-8"),
+    ("TZ", "UTC"),
+    ("PWD", "/"),
+    ("OLDPWD", "/"),
+    ("SHLVL", "1"),
+    ("MAIL", "/var/mail/somebody"),
+    ("EDITOR", "vi"),
+    ("PAGER", "less"),
+    ("LESS", "-R"),
+    ("TMPDIR", "/tmp"),
+    ("HOSTNAME", "localhost"),
+    ("XDG_SESSION_ID", "1"),
+    ("XDG_SESSION_TYPE", "tty"),
+    ("XDG_SESSION_CLASS", "user"),
+    ("XDG_RUNTIME_DIR", "/run/user/1000"),
+    ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/run/user/1000/bus"),
+    ("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22"),
+];
 
 /// The first line that a command prints; empty without one.
 pub(crate) fn first_line(program: impl AsRef<Path>, arguments: &[&str]) -> String {
