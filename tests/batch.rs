@@ -173,3 +173,33 @@ fn jobs_have_their_descriptors_and_no_other_while_threads_open_some() {
         drop((files, low));
     });
 }
+
+#[test]
+fn a_pidfd_of_one_job_is_no_descriptor_of_another() {
+    isolated(|| {
+        let (exe, argv) = quick(0);
+        // The number that the next pidfd gets, and with it every later one.
+        let next = file_at(63);
+        let next = std::os::fd::AsRawFd::as_raw_fd(&next.try_clone().expect("a descriptor"));
+        let actions = [FdAction::Map { parent_fd: next, child_fd: 0 }];
+        let mut takes = Request::new(Exec::Path(exe), argv);
+        let takes: Request<'_> = *takes.env(argv![]).fds(&actions);
+        let mut makes = Request::new(Exec::Path(exe), argv);
+        makes.env(argv![]).pidfd(true);
+        let (mut room, mut other) = (Room::new(), Room::new());
+        let plans = [
+            takes.plan(&mut room).expect("a valid request"),
+            makes.plan(&mut other).expect("a valid request"),
+        ];
+        for _ in 0..200 {
+            let mut jobs = plans.each_ref().map(Job::new);
+            spawn_all(&mut jobs);
+            let [taken, made] = jobs.each_mut().map(|job| job.take().expect("started"));
+            let error = taken.expect_err("nothing is open there");
+            assert_eq!((error.step(), error.errno()), (Step::Move, Some(Errno::EBADF)));
+            let mut process = made.expect("a program");
+            assert_eq!(process.pidfd(), Some(next), "the number that was meant");
+            process.wait().expect("our child");
+        }
+    });
+}

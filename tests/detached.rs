@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use rawspawn::{
     CStrArray, CStrPtr, Cause, CurrentDir, Errno, Exec, FdAction, Feature, Groups, Hook, Kernel,
@@ -228,16 +228,14 @@ fn the_caller_goes_on_and_sees_when_the_child_is_done() {
         let pending = held_at(&gate);
         gate.open();
         // As an event loop with futexes would.
-        loop {
-            match pending.word().load(Ordering::Acquire) {
-                0 => break,
-                tid => {
-                    let word = pending.word().as_ptr();
-                    let wait = libc::FUTEX_WAIT;
-                    let none = std::ptr::null::<libc::timespec>();
-                    // SAFETY: A word that lives.
-                    unsafe { libc::syscall(libc::SYS_futex, word, wait, tid, none) };
-                }
+        while !pending.is_done() {
+            let word = pending.word();
+            // SAFETY: It is there as long as `pending`.
+            let tid = unsafe { word.read_volatile() };
+            if tid != 0 {
+                let none = std::ptr::null::<libc::timespec>();
+                // SAFETY: As above.
+                unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, tid, none) };
             }
         }
         assert!(pending.is_done());

@@ -41,18 +41,18 @@ impl<'p> Job<'p> {
         }
     }
 
-    /// Makes the child, or, if that has to hold the caller, spawns.
-    fn start(&mut self) {
+    /// Makes the child, or, if that has to hold the caller, spawns. `shares_fds`: it may
+    /// start with the table of descriptors of this thread, which does not touch it.
+    fn start(&mut self, shares_fds: bool) {
         let plan = self.plan;
         let made = plan.may_be_kept().and_then(|()| {
             if plan.why_wait().is_some() {
                 return plan.run().map(|process| State::Done(Ok(process)));
             }
             self.frame = Frame::new();
-            let flags = clone_flags(Mode::Detached, plan.shares_fds);
+            let flags = clone_flags(Mode::Detached, shares_fds && plan.shares_fds);
             // SAFETY: The frame is new; it and what the plan borrows stay until
-            // `spawn_all` has waited for the child, and it does not return before. Nor
-            // does this thread touch the table of descriptors.
+            // `spawn_all` has waited for the child, and it does not return before.
             unsafe { make(plan, &self.frame, flags) }.map(State::Made)
         });
         self.state = made.unwrap_or_else(|error| State::Done(Err(error)));
@@ -85,7 +85,10 @@ impl<'p> Job<'p> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn spawn_all(jobs: &mut [Job<'_>]) {
-    jobs.iter_mut().for_each(Job::start);
+    // A pidfd that one job gets must not become what another, still at its copy of the
+    // table, takes for a descriptor that it was given.
+    let shares_fds = !jobs.iter().any(|job| job.plan.pidfd);
+    jobs.iter_mut().for_each(|job| job.start(shares_fds));
     for job in &*jobs {
         if let State::Made(made) = &job.state {
             wait_until_gone(&job.frame, made.pid);

@@ -29,8 +29,8 @@ impl Request<'_> {
     ///
     /// # Kernel
     ///
-    /// As [`spawn`](Self::spawn). Below Linux 5.9 the caller is held: to close descriptors
-    /// takes a stack.
+    /// As [`spawn`](Self::spawn). Below Linux 5.9, and with [`exec_fd`](Self::exec_fd) below
+    /// 5.11, the caller is held: to close descriptors takes a stack.
     ///
     /// # See
     ///
@@ -203,18 +203,27 @@ impl Pending {
     /// Costs no system call. Below Linux 5.16 it is not true of a child that a signal
     /// has killed which dumps core: only `finish` notices.
     pub fn is_done(&self) -> bool {
-        self.word().load(Ordering::Acquire) == 0
+        self.atomic().load(Ordering::Acquire) == 0
     }
 
-    /// A word that is 0 once the child has executed its program or failed, as
-    /// [`is_done`](Self::is_done) has it.
+    /// A word to wait for, which is 0 once the child has executed its program or failed,
+    /// as [`is_done`](Self::is_done) has it. It is there as long as this, and to be read by
+    /// the kernel: who writes to it makes this free what the child still uses.
     ///
     /// The kernel then wakes one thread that waits for the word to change: by futex(2),
     /// `FUTEX_WAIT`, without `FUTEX_PRIVATE_FLAG`.
-    pub fn word(&self) -> &AtomicU32 {
+    ///
+    /// # See
+    ///
+    /// futex(2); `set_tid_address(2)`, `clear_child_tid`.
+    pub fn word(&self) -> *const u32 {
+        self.atomic().as_ptr()
+    }
+
+    fn atomic(&self) -> &AtomicU32 {
         static DONE: AtomicU32 = AtomicU32::new(0);
         match &self.state {
-            State::Started(started) => started.word(),
+            State::Started(started) => &started.frame().tid,
             _ => &DONE,
         }
     }
@@ -253,10 +262,6 @@ impl Started {
     fn frame(&self) -> &Frame {
         // SAFETY: It lives as long as `self`, and what others write of it is atomic.
         unsafe { self.frame.as_ref() }
-    }
-
-    fn word(&self) -> &AtomicU32 {
-        &self.frame().tid
     }
 
     fn conclude(&mut self) -> Result<Process, Error> {
