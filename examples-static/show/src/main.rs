@@ -11,31 +11,29 @@ use rawspawn_rt::{STDERR, STDOUT};
 
 rawspawn_rt::main!(main);
 
-fn main(arguments: CStrArray<'static>, _: CStrArray<'static>) -> i32 {
+fn main(arguments: CStrArray<'static>, environment: CStrArray<'static>) -> i32 {
     let command = arguments.after_first();
     match command.iter().next() {
         Some(name) => {
-            let program = Exec::Search { name, path: None };
-            finish(name, spawn(name, &Request::new(program, command)))
+            let mut request = Request::new(Exec::Search { name, path: None }, command);
+            finish(name, spawn(name, request.env(environment)))
         }
-        None => echo_to_cat(),
+        None => echo_to_cat(environment),
     }
 }
 
 /// `echo … | cat`.
-fn echo_to_cat() -> i32 {
+fn echo_to_cat(environment: CStrArray<'static>) -> i32 {
     let Ok((reader, writer)) = pipe() else { return 1 };
     let to_pipe = [FdAction::Map { parent_fd: writer.raw(), child_fd: 1 }];
     let from_pipe = [FdAction::Map { parent_fd: reader.raw(), child_fd: 0 }];
 
     let words = argv![c"echo", c"hello from a child without libc"];
     let mut request = Request::new(Exec::Path(c"/bin/echo"), words);
-    request.fds(&to_pipe);
-    let echo = spawn(c"echo", &request);
+    let echo = spawn(c"echo", request.env(environment).fds(&to_pipe));
 
     let mut request = Request::new(Exec::Path(c"/bin/cat"), argv![c"cat"]);
-    request.fds(&from_pipe);
-    let cat = spawn(c"cat", &request);
+    let cat = spawn(c"cat", request.env(environment).fds(&from_pipe));
 
     // The last writing end, or cat would wait for more.
     drop(writer);
@@ -45,10 +43,11 @@ fn echo_to_cat() -> i32 {
 /// Prints what the child is going to execute, and has it do so.
 fn spawn(name: &CStr, request: &Request<'_>) -> Option<Process> {
     let mut buffer = Buffer::<64, 1024>::new();
-    if let Ok(plan) = request.plan(&mut buffer) {
+    let spawned = request.plan(&mut buffer).and_then(|plan| {
         STDOUT.print(name, ":\n", &plan);
-    }
-    request.spawn(&mut buffer).map_err(|error| STDERR.line(name, &error)).ok()
+        plan.spawn()
+    });
+    spawned.map_err(|error| STDERR.line(name, &error)).ok()
 }
 
 /// Waits, prints how the child ended, and returns what a shell would.
