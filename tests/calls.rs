@@ -94,7 +94,7 @@ fn around(child: &[libc::c_long]) -> Vec<Made> {
     let child = child.iter().map(|number| Made::ByChild(*number));
     // The second asks whether there still is a child that has not executed
     // anything. Nothing else tells one that was killed from one that executed.
-    let after = Made::ByParent(libc::SYS_waitid);
+    let after = Made::ByParent(libc::SYS_wait4);
     [Made::ByParent(libc::SYS_clone3)].into_iter().chain(child).chain([after]).collect()
 }
 
@@ -188,7 +188,7 @@ fn a_start_makes_one_call_and_its_end_another() {
         let plan = request.env(argv![]).owned_plan().expect("a valid request");
         let run = || std::mem::forget(plan.start().expect("a start").finish().expect("a program"));
         let child = [libc::SYS_close_range, libc::SYS_close_range, libc::SYS_execve];
-        assert_detached(run, &[libc::SYS_clone3, libc::SYS_waitid], &child);
+        assert_detached(run, &[libc::SYS_clone3, libc::SYS_wait4], &child);
     });
 }
 
@@ -205,6 +205,6 @@ fn programs_that_start_together_take_no_more_calls_than_one_by_one() {
             std::mem::forget(jobs);
         };
         let child = [libc::SYS_close_range, libc::SYS_close_range, libc::SYS_execve];
-        assert_detached(run, &[libc::SYS_clone3, libc::SYS_waitid], &child);
+        assert_detached(run, &[libc::SYS_clone3, libc::SYS_wait4], &child);
     });
 }

@@ -77,7 +77,7 @@ fn spawn(
         } else if signal == libc::SIGTRAP | 0x80 {
             match entered(pid) {
                 Some(call) if call.number == libc::SYS_clone3 => clear_vfork(pid, call.first),
-                Some(call) if call.number == libc::SYS_waitid => {
+                Some(call) if call.number == libc::SYS_wait4 => {
                     looks += 1;
                     if let (Some(child), LOOKS) = (held, looks) {
                         let request = match then {

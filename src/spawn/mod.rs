@@ -35,6 +35,7 @@ use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
 use crate::request::{FdAction, Request};
 use crate::signal::SigSet;
+use crate::status::WaitStatus;
 use crate::sys::{self, Target};
 
 impl Request<'_> {
@@ -371,7 +372,7 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
         if end.is_none() {
             // ECHILD: someone waits for every child of every kind, or the emulator
             // knows no exit signal but SIGCHLD, which is ignored.
-            let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
+            let _ = sys::wait4(pid, uapi::__WALL);
         }
         let tag = plan.tag_at(frame.failed.load(Ordering::Relaxed));
         return Err(Error::new(tag.step, tag.index, errno));
@@ -384,7 +385,7 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
             Ok(pidfd) => Some(pidfd),
             Err(errno) => {
                 let _ = sys::kill(pid, uapi::SIGKILL as c_int);
-                let _ = sys::waitid(Target::Pid(pid), uapi::WEXITED, None);
+                let _ = sys::wait4(pid, 0);
                 return Err(Error::new(Step::Pidfd, 0, errno));
             }
         },
@@ -400,17 +401,25 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
 /// and before it lets the parent go; past that point it executes the program or
 /// kills the child. So `None` is also the proof that the plan is no longer read.
 fn end_before_exec(frame: &Frame, pid: c_int) -> Option<Cause> {
-    let mut options = uapi::WEXITED | uapi::__WCLONE | uapi::WNOHANG;
+    let mut options = uapi::__WCLONE | uapi::WNOHANG;
     loop {
-        match sys::waitid(Target::Pid(pid), options, None) {
+        match sys::wait4(pid, options) {
             Err(_) => return None,
-            Ok(end) if end.pid != 0 => return Some(end.cause()),
+            Ok(Some(status)) => return Some(cause(status)),
             // It failed, and all that it still does is to exit.
             Ok(_) if frame.errno.load(Ordering::Acquire) != 0 => options &= !uapi::WNOHANG,
             // It is being killed; or a tracer has let the parent go early, and exec
             // wakes nobody who waits here.
             Ok(_) => sys::sleep(PAUSE),
         }
+    }
+}
+
+/// What ended a child.
+fn cause(status: WaitStatus) -> Cause {
+    match status.signal() {
+        Some(signal) => Cause::Killed(signal as u8),
+        None => Cause::Exited((status.raw() >> 8) as u8),
     }
 }
 
@@ -471,8 +480,8 @@ fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, 
     // SAFETY: Frame and ops outlive the child, which is waited for below; the
     // ops point to nothing.
     let pid = unsafe { clone(kernel, flags, pidfd, start) }?;
-    let end = sys::waitid(Target::Pid(pid), uapi::WEXITED | uapi::__WALL, None);
-    if shares_fds && !end.is_ok_and(|end| end.status == 0) {
+    let end = sys::wait4(pid, uapi::__WALL);
+    if shares_fds && end != Ok(Some(WaitStatus::from_raw(0))) {
         kernel = kernel.without(Feature::ShareFds);
     }
     // CLEARTID wrote a 0 where we see it, or it wrote elsewhere.
