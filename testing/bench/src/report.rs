@@ -32,6 +32,7 @@ pub(crate) fn report(results: &Results, description: &str) -> String {
 /// Who is in the short table, and where.
 const SUMMARY: &[&str] = &[
     "rawspawn",
+    "rawspawn-all",
     "rawspawn-start",
     FLOOR,
     GLIBC,
@@ -57,7 +58,7 @@ pub(crate) fn summary(results: &Results, description: &str) -> String {
         "small parent",
         "19,000 descriptors",
         "8 GiB resident",
-        "16 children, each per second",
+        "children per second, by 16",
     ])];
     for &peer in SUMMARY {
         rows.push(vec![
@@ -67,12 +68,6 @@ pub(crate) fn summary(results: &Results, description: &str) -> String {
             held(Scenario::Rss, 8192, peer),
             per_second(results, peer).map_or(String::new(), |rate| format!("{rate:.0}")),
         ]);
-        if peer == "rawspawn" {
-            let rate = per_second(results, "rawspawn-all");
-            let rate = rate.map_or(String::new(), |rate| format!("{rate:.0}"));
-            let none = String::new;
-            rows.push(vec!["rawspawn-all".to_owned(), none(), none(), none(), rate]);
-        }
     }
     let mut text = format!("{}\n", table(&rows));
     for peer in PEERS.iter().filter(|peer| SUMMARY.contains(&peer.name)) {
