@@ -29,7 +29,8 @@ use crate::spawn::fallback::Others;
 /// ```
 /// use rawspawn::{Exec, Request, argv};
 ///
-/// let plan = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]).owned_plan()?;
+/// let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+/// let plan = request.env(argv![]).owned_plan()?;
 /// let started: Vec<_> = (0..3).map(|_| plan.start()).collect();
 /// for pending in started {
 ///     assert!(pending?.finish()?.wait()?.success());
