@@ -88,7 +88,9 @@ pub fn spawn_all(jobs: &mut [Job<'_>]) {
     // A pidfd that one job gets must not become what another, still at its copy of the
     // table, takes for a descriptor that it was given.
     let shares_fds = !jobs.iter().any(|job| job.plan.pidfd);
-    jobs.iter_mut().for_each(|job| job.start(shares_fds));
+    for job in &mut *jobs {
+        job.start(shares_fds);
+    }
     for job in &*jobs {
         if let State::Made(made) = &job.state {
             wait_until_gone(&job.frame, made.pid);
