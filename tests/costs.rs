@@ -48,7 +48,7 @@ fn the_core_allocates_nothing() {
         let low = LowFds::claim(2).expect("low numbers");
         let _file = file_at(900);
         let (exe, argv) = quick(0);
-        let limits = [Rlimit::new(libc::RLIMIT_CORE, 0, 0)];
+        let limits = [Rlimit::new(libc::RLIMIT_CORE as _, 0, 0)];
         let fds = [
             FdAction::Map { parent_fd: 900, child_fd: 0 },
             FdAction::Map { parent_fd: 0, child_fd: 1 },

@@ -81,7 +81,7 @@ fn with_all<T>(reporter: &Reporter, gate: &Gate, run: impl FnOnce(&Request<'_>) 
     let flags = libc::O_RDONLY;
     let fds = vec![gate.at(9), FdAction::Open { child_fd: 5, path: &zero, flags, mode: 0 }];
     let cpus = vec![usize::MAX; 16];
-    let limits = vec![Rlimit::new(libc::RLIMIT_CORE, 0, 0)];
+    let limits = vec![Rlimit::new(libc::RLIMIT_CORE as _, 0, 0)];
     let mut request = Request::new(Exec::Path(&exe), CStrArray::new(&argv).expect("a NULL"));
     request.env(CStrArray::new(&envp).expect("a NULL")).fds(&fds).rlimits(&limits);
     request.cwd(CurrentDir::Path(&dir)).affinity(&cpus).umask(0o27).nice(3).ioprio(2 << 13 | 5);
