@@ -123,9 +123,7 @@ impl Kernel {
             // CLEAR_SIGHAND is beyond the 32 bits of clone(2).
             Feature::Clone3 => Feature::ClearSighand as u32,
             Feature::CloseRange => Feature::CloseRangeCloexec as u32 | Feature::ShareFds as u32,
-            // The exit signal tells whether a child still uses what is shared, and
-            // who does not suspend the parent must not share with it.
-            Feature::NoExitSignal => Feature::SharedMemory as u32,
+            // Who does not suspend the parent must not share with it.
             Feature::Suspends => Feature::SharedMemory as u32 | Feature::ShareFds as u32,
             Feature::Pidfd => Feature::ClonePidfd as u32,
             _ => 0,
@@ -133,9 +131,10 @@ impl Kernel {
         Self(self.0 & !(feature as u32 | hangs_on_it))
     }
 
-    /// Whether a child may share this process's memory.
+    /// Whether a child may share this process's memory: it can, and its exit signal
+    /// tells whether it still does.
     pub(crate) const fn shares_memory(self) -> bool {
-        self.has(Feature::SharedMemory)
+        self.has(Feature::SharedMemory) && self.has(Feature::NoExitSignal)
     }
 }
 
@@ -157,7 +156,7 @@ mod tests {
         }
         assert!(!Kernel::NEWEST.without(Feature::Clone3).has(Feature::ClearSighand));
         assert!(!Kernel::NEWEST.without(Feature::CloseRange).has(Feature::CloseRangeCloexec));
-        assert!(!Kernel::NEWEST.without(Feature::NoExitSignal).has(Feature::SharedMemory));
+        assert!(!Kernel::NEWEST.without(Feature::NoExitSignal).shares_memory());
         for feature in [Feature::SharedMemory, Feature::ShareFds] {
             assert!(!Kernel::NEWEST.without(Feature::Suspends).has(feature));
         }

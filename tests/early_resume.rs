@@ -40,7 +40,7 @@ fn spawn(
         unsafe { libc::_exit(i32::from(!good)) };
     }
     let mut attached = false;
-    let mut held = None;
+    let (mut held, mut released) = (None, false);
     let mut looks = 0;
     loop {
         let mut status = 0;
@@ -79,7 +79,9 @@ fn spawn(
                 Some(call) if call.number == libc::SYS_clone3 => clear_vfork(pid, call.first),
                 Some(call) if call.number == libc::SYS_wait4 => {
                     looks += 1;
-                    if let (Some(child), LOOKS) = (held, looks) {
+                    // Its first stop may come late.
+                    if let (Some(child), LOOKS.., false) = (held, looks, released) {
+                        released = true;
                         let request = match then {
                             Then::GoesOn => libc::PTRACE_CONT,
                             Then::IsKilled => libc::PTRACE_KILL,

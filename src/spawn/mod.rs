@@ -472,7 +472,9 @@ fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
 
 fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, Errno> {
     let frame = Frame::new();
-    let mode = if kernel.shares_memory() { Mode::Vfork } else { Mode::Fork };
+    // Whatever its exit signal: shared memory is what shows whether the parent is
+    // suspended.
+    let mode = if kernel.has(Feature::SharedMemory) { Mode::Vfork } else { Mode::Fork };
     let shares_fds = kernel.has(Feature::ShareFds);
     let ops = if shares_fds { PROBE } else { EPILOGUE };
     let start = Start { ops: ops.as_ptr(), frame: &raw const frame };
