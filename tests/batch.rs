@@ -5,13 +5,13 @@ use std::ffi::c_void;
 use std::sync::atomic::AtomicU32;
 
 use rawspawn::{
-    CStrArray, Errno, Exec, FdAction, Feature, Hook, Job, Kernel, LowFds, Mode, Modes, Plan,
-    Request, Step, argv, spawn_all,
+    CStrArray, Errno, Exec, FdAction, Hook, Job, Kernel, LowFds, Mode, Modes, Plan, Request, Step,
+    argv, spawn_all,
 };
 
 use crate::common::{
-    Remains, Room, Running, each_setup, file_at, has_children, isolated, open_and_close, open_fds,
-    quick, test_children,
+    Remains, Room, Running, can_detach, each_setup, file_at, has_children, isolated,
+    open_and_close, open_fds, quick, test_children,
 };
 
 fn kept<'a>(request: &mut Request<'a>) -> &'a Request<'a> {
@@ -37,7 +37,6 @@ fn each_job_has_its_own_outcome() {
     isolated(|| {
         let before = Remains::look();
         let kernel = Kernel::current().expect("a child can be made");
-        let shares = kernel.has(Feature::SharedMemory) && kernel.has(Feature::CloseRange);
         let (exe, argv) = quick(3);
         let missing = plan(kept(&mut Request::new(Exec::Path(c"/nonexistent"), argv)));
         let mut no_fd = Request::new(Exec::Path(exe), argv);
@@ -48,7 +47,7 @@ fn each_job_has_its_own_outcome() {
         hooked.hook(unsafe { Hook::new(nothing, std::ptr::null_mut()) });
         let hooked = plan(kept(&mut hooked));
         let asked = plan(kept(Request::new(Exec::Path(exe), argv).modes(Modes::Fork)));
-        let together = if shares { Mode::Detached } else { exits_with(0).mode() };
+        let together = if can_detach(kernel) { Mode::Detached } else { exits_with(0).mode() };
         let (one, two) = (exits_with(1), exits_with(2));
         let failed = |step, errno| Err((step, Some(errno)));
         let rows = [

@@ -36,7 +36,7 @@ class Installed(unittest.TestCase):
     """A test with rawspawn installed, and its counts before."""
 
     def setUp(self):
-        self.enterContext(rawspawn.installed()) if SINCE_3_11 else rawspawn.install()
+        rawspawn.install()
         self.addCleanup(rawspawn.uninstall)
         self.before = rawspawn.counts()
 
@@ -136,6 +136,7 @@ class TestSignals(Installed):
 
 class TestErrors(Installed):
     def test_they_are_those_of_the_original(self):
+        rawspawn.uninstall()
         rows = [
             (["/nonexistent"], {}),
             (["nonexistent-program"], {}),
@@ -150,9 +151,10 @@ class TestErrors(Installed):
         ]
         for arguments, options in rows:
             with self.subTest(arguments, **options):
-                found = self.outcome(arguments, options)
-                with self.stock():
-                    self.assertEqual(found, self.outcome(arguments, options))
+                with rawspawn.installed():
+                    found = self.outcome(arguments, options)
+                self.assertFalse(rawspawn.is_installed())
+                self.assertEqual(found, self.outcome(arguments, options))
 
     @staticmethod
     def outcome(arguments, options):
@@ -160,17 +162,6 @@ class TestErrors(Installed):
             return subprocess.call(arguments, **options)
         except Exception as error:
             return type(error), getattr(error, "errno", 0), getattr(error, "filename", 0), str(error)
-
-    @staticmethod
-    def stock():
-        class Stock:
-            def __enter__(self):
-                rawspawn.uninstall()
-
-            def __exit__(self, *_):
-                rawspawn.install()
-
-        return Stock()
 
     def test_a_failed_child_is_reaped_as_ever(self):
         with self.assertRaises(FileNotFoundError):

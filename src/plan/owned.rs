@@ -16,7 +16,6 @@ use super::{HeapBuffer, Plan, Step, Storage, Writer};
 use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::mode::{Mode, Reason};
 use crate::request::FdAction;
 use crate::spawn::fallback::Others;
 
@@ -71,16 +70,6 @@ impl OwnedPlan {
     /// The plan.
     pub fn plan(&self) -> &Plan<'_> {
         &self.0.plan
-    }
-
-    /// The mode that [`Plan::spawn`] uses.
-    pub fn mode(&self) -> Mode {
-        self.plan().mode()
-    }
-
-    /// Why it is this mode.
-    pub fn reason(&self) -> Reason {
-        self.plan().reason()
     }
 }
 
@@ -195,17 +184,19 @@ fn kept<'a>(others: Arg<'_>, writer: &mut Writer<'a>) -> Arg<'a> {
     let Others(actions) = unsafe { *others.as_ptr::<Others<'_>>() };
     let kept = actions.iter().filter(|action| action.is_kept()).map(FdAction::child_fd);
     let count = kept.clone().count();
-    let Some(words) = writer.words(count * ACTION_WORDS) else {
-        writer.value(Others(&[]));
-        return Arg::ZERO;
+    let copied = match writer.words(count * ACTION_WORDS) {
+        Some(words) => {
+            let first = words.as_mut_ptr().cast::<FdAction<'a>>();
+            for (place, fd) in kept.enumerate() {
+                // SAFETY: There are `count` places.
+                let place = unsafe { first.add(place) };
+                // SAFETY: Of the right size, and aligned as a word. Only the number is read.
+                unsafe { place.write(FdAction::Map { parent_fd: fd, child_fd: fd }) };
+            }
+            // SAFETY: `count` of them were just written.
+            unsafe { slice::from_raw_parts(first, count) }
+        }
+        None => &[],
     };
-    let first = words.as_mut_ptr().cast::<FdAction<'a>>();
-    for (place, fd) in kept.enumerate() {
-        // SAFETY: There are `count` places.
-        let place = unsafe { first.add(place) };
-        // SAFETY: Of the right size, and aligned as a word. Only the number is read.
-        unsafe { place.write(FdAction::Map { parent_fd: fd, child_fd: fd }) };
-    }
-    // SAFETY: `count` of them were just written.
-    writer.value(Others(unsafe { slice::from_raw_parts(first, count) }))
+    writer.value(Others(copied))
 }

@@ -97,11 +97,12 @@ pub fn spawn_all(jobs: &mut [Job<'_>]) {
         }
     }
     for job in jobs {
-        if let State::Made(_) = job.state {
-            if let State::Made(made) = core::mem::replace(&mut job.state, State::Idle) {
+        job.state = match core::mem::replace(&mut job.state, State::Idle) {
+            State::Made(made) => {
                 let result = conclude(job.plan, &job.frame, made);
-                job.state = State::Done(result.map(Process::into_detached));
+                State::Done(result.map(Process::into_detached))
             }
-        }
+            done => done,
+        };
     }
 }

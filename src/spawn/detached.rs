@@ -150,7 +150,6 @@ enum State {
     Started(Started),
     /// A spawn that held the caller.
     Done(Process),
-    Taken,
 }
 
 struct Started {
@@ -187,8 +186,8 @@ impl Pending {
     /// The mode that the child was made in.
     pub fn mode(&self) -> Mode {
         match &self.state {
+            State::Started(_) => Mode::Detached,
             State::Done(process) => process.mode(),
-            _ => Mode::Detached,
         }
     }
 
@@ -224,7 +223,7 @@ impl Pending {
         static DONE: AtomicU32 = AtomicU32::new(0);
         match &self.state {
             State::Started(started) => &started.frame().tid,
-            _ => &DONE,
+            State::Done(_) => &DONE,
         }
     }
 
@@ -239,11 +238,10 @@ impl Pending {
     ///
     /// Those of [`Request::spawn`] that a child reports, with step and errno, or
     /// [`Step::Child`]: it died before it executed the program. The child is reaped then.
-    pub fn finish(mut self) -> Result<Process, Error> {
-        match core::mem::replace(&mut self.state, State::Taken) {
+    pub fn finish(self) -> Result<Process, Error> {
+        match self.state {
             State::Started(mut started) => started.conclude(),
             State::Done(process) => Ok(process),
-            State::Taken => Err(Error::new(Step::Child, 0, Errno::ECHILD)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A place where a child waits, between its making and its exec, until it is let on.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
@@ -10,8 +10,8 @@ use super::TempDir;
 
 /// A FIFO that a child opens: it blocks until somebody opens the other end.
 pub(crate) struct Gate {
-    dir: TempDir,
     path: CString,
+    _dir: TempDir,
 }
 
 impl Gate {
@@ -23,21 +23,17 @@ impl Gate {
         let path = dir.join("gate");
         // SAFETY: A C string.
         assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "mkfifo");
-        Self { dir, path }
+        Self { path, _dir: dir }
     }
 
     /// What holds a child up, which has `child_fd` then.
     pub(crate) fn at(&self, child_fd: i32) -> FdAction<'_> {
-        FdAction::Open { child_fd, path: self.path(), flags: libc::O_RDONLY, mode: 0 }
-    }
-
-    pub(crate) fn path(&self) -> &CStr {
-        &self.path
+        FdAction::Open { child_fd, path: &self.path, flags: libc::O_RDONLY, mode: 0 }
     }
 
     /// Lets one child on, and waits for it if it has not come.
     pub(crate) fn open(&self) {
-        let path = self.dir.path().join(std::ffi::OsStr::from_bytes(b"gate"));
+        let path = OsStr::from_bytes(self.path.as_bytes());
         drop(File::options().write(true).open(path).expect("our FIFO"));
     }
 }

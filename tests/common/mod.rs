@@ -69,6 +69,11 @@ pub(crate) fn each_setup() -> Vec<Setup> {
     setups
 }
 
+/// Whether a child can share memory with a parent that goes on.
+pub(crate) fn can_detach(kernel: Kernel) -> bool {
+    kernel.has(Feature::SharedMemory) && kernel.has(Feature::CloseRange)
+}
+
 impl Setup {
     /// Has `request` spawn this way.
     pub(crate) fn apply(self, request: &mut Request<'_>) {

@@ -9,8 +9,8 @@ use std::process::Stdio;
 
 use libc::pid_t;
 use rawspawn::{
-    Buffer, Error, Exec, Fd, FdAction, Job, LowFds, OtherFds, Pending, Plan, Process, Request,
-    pipe, spawn_all,
+    Buffer, Error, Exec, Fd, FdAction, Job, LowFds, OtherFds, Pending, Plan, Request, pipe,
+    spawn_all,
 };
 
 use crate::setup::Setup;
@@ -174,34 +174,32 @@ pub(crate) fn std_pipes(setup: &'static Setup) -> Spawn {
 }
 
 pub(crate) fn rawspawn_pipes(setup: &'static Setup) -> Spawn {
-    let request = request(setup);
-    let mut buffer = Buffer::<16>::new();
-    by_pipes(move |fds| {
-        let mut request: Request<'_> = request;
-        request.fds(fds).spawn(&mut buffer)
-    })
+    by_pipes(setup, None)
 }
 
 pub(crate) fn rawspawn_low(setup: &'static Setup) -> Spawn {
     // Before the worker has opened what makes other numbers high.
     let low = LowFds::claim(3).expect("a process without many descriptors");
-    let request = request(setup);
-    let mut buffer = Buffer::<16>::new();
-    by_pipes(move |fds| {
-        let mut request: Request<'_> = request;
-        request.fds(fds).spawn_with(&low, &mut buffer)
-    })
+    by_pipes(setup, Some(low))
 }
 
 /// Makes three pipes, spawns with an end of each, and closes them.
-fn by_pipes(mut spawn: impl FnMut(&[FdAction<'_>]) -> Result<Process, Error> + 'static) -> Spawn {
+fn by_pipes(setup: &'static Setup, low: Option<LowFds>) -> Spawn {
+    let base = request(setup);
+    let mut buffer = Buffer::<16>::new();
     Box::new(move || {
         let pipe = || pipe().map_err(|errno| io::Error::from_raw_os_error(errno.raw()));
         let pipes = [pipe()?, pipe()?, pipe()?];
         let [(stdin, _), (_, stdout), (_, stderr)] = &pipes;
         let map = |fd: &Fd, child_fd| FdAction::Map { parent_fd: fd.raw(), child_fd };
         let actions = [map(stdin, 0), map(stdout, 1), map(stderr, 2)];
-        Ok(spawn(&actions)?.pid())
+        let mut request: Request<'_> = base;
+        request.fds(&actions);
+        let process = match &low {
+            Some(low) => request.spawn_with(low, &mut buffer)?,
+            None => request.spawn(&mut buffer)?,
+        };
+        Ok(process.pid())
     })
 }
 
