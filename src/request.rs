@@ -6,6 +6,7 @@ use core::marker::PhantomData;
 use linux_raw_sys::general as uapi;
 
 use crate::array::CStrArray;
+use crate::compile::{Stages, dirs, fds, ids, limits, process, session};
 use crate::kernel::Kernel;
 use crate::mode::Modes;
 use crate::signal::SigSet;
@@ -233,6 +234,7 @@ pub struct Request<'a> {
     pub(crate) cwd: Option<CurrentDir<'a>>,
     pub(crate) root: Option<&'a CStr>,
     pub(crate) umask: Option<u32>,
+    pub(crate) cgroup: Option<RawFd>,
     pub(crate) session: bool,
     pub(crate) pgrp: Option<c_int>,
     pub(crate) ctty: Option<RawFd>,
@@ -257,6 +259,7 @@ pub struct Request<'a> {
     pub(crate) exec_fd: bool,
     pub(crate) modes: Modes,
     pub(crate) kernel: Option<Kernel>,
+    pub(crate) stages: Stages,
 }
 
 impl<'a> Request<'a> {
@@ -276,6 +279,7 @@ impl<'a> Request<'a> {
             cwd: None,
             root: None,
             umask: None,
+            cgroup: None,
             session: false,
             pgrp: None,
             ctty: None,
@@ -300,6 +304,7 @@ impl<'a> Request<'a> {
             exec_fd: false,
             modes: Modes::Any,
             kernel: None,
+            stages: Stages::NONE,
         }
     }
 
@@ -381,6 +386,7 @@ impl<'a> Request<'a> {
     /// dup(2), openat(2); `posix_spawn(3)`, `posix_spawn_file_actions_*`.
     pub const fn fds(&mut self, actions: &'a [FdAction<'a>]) -> &mut Self {
         self.fds = actions;
+        self.stages.fds = Some(fds::stage);
         self
     }
 
@@ -429,6 +435,7 @@ impl<'a> Request<'a> {
     /// chdir(2); Python's `cwd`.
     pub const fn cwd(&mut self, dir: CurrentDir<'a>) -> &mut Self {
         self.cwd = Some(dir);
+        self.stages.dirs = Some(dirs::stage);
         self
     }
 
@@ -447,6 +454,7 @@ impl<'a> Request<'a> {
     /// chroot(2).
     pub const fn root(&mut self, path: &'a CStr) -> &mut Self {
         self.root = Some(path);
+        self.stages.dirs = Some(dirs::stage);
         self
     }
 
@@ -481,6 +489,7 @@ impl<'a> Request<'a> {
     /// setsid(2); Python's `start_new_session`.
     pub const fn session(&mut self, on: bool) -> &mut Self {
         self.session = on;
+        self.stages.session = Some(session::stage);
         self
     }
 
@@ -498,6 +507,7 @@ impl<'a> Request<'a> {
     /// setpgid(2); Python's `process_group`.
     pub const fn process_group(&mut self, pgrp: c_int) -> &mut Self {
         self.pgrp = Some(pgrp);
+        self.stages.session = Some(session::stage);
         self
     }
 
@@ -515,6 +525,7 @@ impl<'a> Request<'a> {
     /// `ioctl_tty(2)`, `TIOCSCTTY`.
     pub const fn controlling_terminal(&mut self, fd: RawFd) -> &mut Self {
         self.ctty = Some(fd);
+        self.stages.session = Some(session::stage);
         self
     }
 
@@ -531,6 +542,7 @@ impl<'a> Request<'a> {
     /// tcsetpgrp(3); `POSIX_SPAWN_TCSETPGROUP`.
     pub const fn foreground(&mut self, fd: RawFd) -> &mut Self {
         self.foreground = Some(fd);
+        self.stages.session = Some(session::stage);
         self
     }
 
@@ -552,6 +564,7 @@ impl<'a> Request<'a> {
     /// `PR_SET_PDEATHSIG(2const)`.
     pub const fn parent_death_signal(&mut self, signal: c_int) -> &mut Self {
         self.pdeathsig = Some(signal);
+        self.stages.process = Some(process::stage);
         self
     }
 
@@ -567,6 +580,7 @@ impl<'a> Request<'a> {
     /// `PR_SET_NO_NEW_PRIVS(2const)`.
     pub const fn no_new_privs(&mut self, on: bool) -> &mut Self {
         self.no_new_privs = on;
+        self.stages.process = Some(process::stage);
         self
     }
 
@@ -643,6 +657,7 @@ impl<'a> Request<'a> {
     /// setresuid(2); Python's `user`.
     pub const fn uid(&mut self, uid: u32) -> &mut Self {
         self.uid = Some(uid);
+        self.stages.ids = Some(ids::stage);
         self
     }
 
@@ -658,6 +673,7 @@ impl<'a> Request<'a> {
     /// setresgid(2); Python's `group`.
     pub const fn gid(&mut self, gid: u32) -> &mut Self {
         self.gid = Some(gid);
+        self.stages.ids = Some(ids::stage);
         self
     }
 
@@ -674,6 +690,7 @@ impl<'a> Request<'a> {
     /// setgroups(2); Python's `extra_groups`.
     pub const fn groups(&mut self, groups: Groups<'a>) -> &mut Self {
         self.groups = groups;
+        self.stages.ids = Some(ids::stage);
         self
     }
 
@@ -693,6 +710,33 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Puts the child into the cgroup of version 2 whose directory is behind the caller's
+    /// descriptor `fd`, before it does anything.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Cgroup`](crate::Step::Cgroup) with `EBADF`, before any process exists: a
+    ///   negative number; with `EBADF` (or `ENOENT`, where the child writes): not a directory
+    ///   of that kind; with `EACCES`: not allowed; with `EBUSY`: its children have
+    ///   controllers; with `EOPNOTSUPP`: it takes threads alone; with `ENOENT` or `ENODEV`: it
+    ///   was removed.
+    /// - [`Step::Clone`](crate::Step::Clone) with `EAGAIN`: its `pids.max`.
+    ///
+    /// # Kernel
+    ///
+    /// Where there is `close_range(2)`, which is two releases younger than
+    /// `CLONE_INTO_CGROUP` of Linux 5.7, the child is made there. Else, or where a filter
+    /// refuses `clone3(2)`, it starts in the caller's cgroup and writes itself to `cgroup.procs`.
+    ///
+    /// # See
+    ///
+    /// clone(2), `CLONE_INTO_CGROUP`; cgroups(7).
+    pub const fn cgroup(&mut self, fd: RawFd) -> &mut Self {
+        self.cgroup = Some(fd);
+        self.stages.cgroup = Some(limits::cgroup);
+        self
+    }
+
     /// Sets the nice value, `-20..=19`, after the scheduling policy.
     ///
     /// # Errors
@@ -705,6 +749,7 @@ impl<'a> Request<'a> {
     /// setpriority(2).
     pub const fn nice(&mut self, nice: c_int) -> &mut Self {
         self.nice = Some(nice);
+        self.stages.limits = Some(limits::stage);
         self
     }
 
@@ -720,6 +765,7 @@ impl<'a> Request<'a> {
     /// `sched_setscheduler(2)`.
     pub const fn scheduler(&mut self, scheduler: Scheduler) -> &mut Self {
         self.scheduler = Some(scheduler);
+        self.stages.limits = Some(limits::stage);
         self
     }
 
@@ -736,6 +782,7 @@ impl<'a> Request<'a> {
     /// `sched_setaffinity(2)`.
     pub const fn affinity(&mut self, cpus: &'a [usize]) -> &mut Self {
         self.affinity = Some(cpus);
+        self.stages.limits = Some(limits::stage);
         self
     }
 
@@ -751,6 +798,7 @@ impl<'a> Request<'a> {
     /// `ioprio_set(2)`.
     pub const fn ioprio(&mut self, ioprio: u16) -> &mut Self {
         self.ioprio = Some(ioprio);
+        self.stages.limits = Some(limits::stage);
         self
     }
 
@@ -768,6 +816,7 @@ impl<'a> Request<'a> {
     /// `proc_pid_oom_score_adj(5)`.
     pub const fn oom_score_adj(&mut self, adj: i16) -> &mut Self {
         self.oom_score_adj = Some(adj);
+        self.stages.limits = Some(limits::stage);
         self
     }
 
@@ -784,6 +833,7 @@ impl<'a> Request<'a> {
     /// `std::os::unix::process::CommandExt::pre_exec`; Python's `preexec_fn`.
     pub const fn hook(&mut self, hook: Hook<'a>) -> &mut Self {
         self.hook = Some(hook);
+        self.stages.process = Some(process::stage);
         self
     }
 

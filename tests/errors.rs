@@ -56,6 +56,9 @@ fn cases() -> Vec<Case> {
 
 fn what_the_kernel_refuses() -> Vec<Case> {
     vec![
+        Case::new(Step::Cgroup, Errno::EBADF, |r| {
+            r.cgroup(i32::MAX);
+        }),
         Case::new(Step::ProcessGroup, Errno::EPERM, |r| {
             r.process_group(i32::MAX);
         }),
@@ -181,6 +184,9 @@ fn refusals() -> Vec<Case> {
         }),
         Case::new(Step::Mode, Errno::EOPNOTSUPP, |r| {
             r.uid(0).modes(Modes::Vfork);
+        }),
+        Case::new(Step::Cgroup, Errno::EBADF, |r| {
+            r.cgroup(-1);
         }),
         Case::new(Step::ProcessGroup, Errno::EINVAL, |r| {
             r.process_group(-1);

@@ -5,6 +5,7 @@
 
 mod batch;
 mod calls;
+mod cgroup;
 mod common;
 
 #[cfg(feature = "std")]

@@ -6,7 +6,7 @@ use core::arch::asm;
 
 use linux_raw_sys::general::clone_args;
 
-use super::{CLONE_ARGS_SIZE, CloneArgs, Start};
+use super::{CloneArgs, Start};
 
 /// The `asm!` of a system call that clones: the child jumps into the loop.
 macro_rules! ecall {
@@ -45,14 +45,15 @@ macro_rules! ecall {
 ///
 /// `args` and `start`, and everything the plan points to, must stay valid until
 /// the child has left this address space, and nobody else may write the frame.
-/// `args` must not ask for a stack, for shared signal handlers or a thread.
-pub(crate) unsafe fn clone3(args: &clone_args, start: Start<'_>) -> usize {
+/// `size` is that of a version of `args`, which must not ask for a stack, for
+/// shared signal handlers or a thread.
+pub(crate) unsafe fn clone3(args: &clone_args, size: usize, start: Start<'_>) -> usize {
     let ret: usize;
     // SAFETY: The caller keeps everything alive. The parent's path touches only
     // the registers listed. The child's path leaves through `child`, which
     // neither returns nor touches a stack, so `nostack` holds for both.
     unsafe {
-        ecall!(start, sc::nr::CLONE3, args => ret, "a1" = CLONE_ARGS_SIZE);
+        ecall!(start, sc::nr::CLONE3, args => ret, "a1" = size);
     }
     ret
 }

@@ -66,7 +66,7 @@ fn run_by(newest: bool, ops: &[Op<'_>]) -> End {
         let mut args: uapi::clone_args = unsafe { core::mem::zeroed() };
         args.exit_signal = signal as u64;
         // SAFETY: The child has a copy of all but the frame, which outlives it.
-        unsafe { clone3(&args, start) }
+        unsafe { clone3(&args, super::CLONE_ARGS_SIZE, start) }
     } else {
         let args = CloneArgs { flags: signal, pidfd: ptr::null_mut(), child_tid: ptr::null() };
         // SAFETY: As above.

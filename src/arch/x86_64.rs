@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use linux_raw_sys::general::clone_args;
 
-use super::{CLONE_ARGS_SIZE, CloneArgs, Start};
+use super::{CloneArgs, Start};
 
 /// Runs `clone3(2)`; the child enters the loop and never returns.
 ///
@@ -15,8 +15,9 @@ use super::{CLONE_ARGS_SIZE, CloneArgs, Start};
 ///
 /// `args` and `start`, and everything the plan points to, must stay valid until
 /// the child has left this address space, and nobody else may write the frame.
-/// `args` must not ask for a stack, for shared signal handlers or a thread.
-pub(crate) unsafe fn clone3(args: &clone_args, start: Start<'_>) -> usize {
+/// `size` is that of a version of `args`, which must not ask for a stack, for
+/// shared signal handlers or a thread.
+pub(crate) unsafe fn clone3(args: &clone_args, size: usize, start: Start<'_>) -> usize {
     let ret: usize;
     // SAFETY: The caller keeps everything alive. The parent's path touches only
     // the registers listed. The child's path leaves through `child`, which
@@ -31,7 +32,7 @@ pub(crate) unsafe fn clone3(args: &clone_args, start: Start<'_>) -> usize {
             child = sym super::rawspawn_child,
             inlateout("rax") sc::nr::CLONE3 => ret,
             in("rdi") args,
-            in("rsi") CLONE_ARGS_SIZE,
+            in("rsi") size,
             in("r13") 0usize, // no exec has failed yet
             in("r14") start.frame,
             in("r15") start.ops,

@@ -20,6 +20,7 @@ pub(super) struct Owned {
     groups: Option<Vec<u32>>,
     rlimits: Vec<Rlimit>,
     affinity: Option<Vec<usize>>,
+    cgroup: Option<OwnedFd>,
 }
 
 impl Owned {
@@ -45,6 +46,9 @@ impl Owned {
         }
         if let Some(affinity) = &self.affinity {
             request.affinity(affinity);
+        }
+        if let Some(cgroup) = &self.cgroup {
+            request.cgroup(cgroup.as_raw_fd());
         }
         request.rlimits(&self.rlimits);
     }
@@ -158,6 +162,13 @@ impl Command {
     /// streams. It stays open here until the command is dropped.
     pub fn fd(&mut self, fd: impl Into<OwnedFd>, child_fd: RawFd) -> &mut Self {
         self.owned.maps.push((fd.into(), child_fd));
+        self.beyond_std = true;
+        self
+    }
+
+    /// Puts the child into the cgroup with this directory: see [`Request::cgroup`].
+    pub fn cgroup(&mut self, directory: impl Into<OwnedFd>) -> &mut Self {
+        self.owned.cgroup = Some(directory.into());
         self.beyond_std = true;
         self
     }

@@ -1,15 +1,21 @@
 //! Root and working directory.
 
+use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::plan::op::{Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::request::{CurrentDir, Request};
 
+/// Root, then working directory.
+pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    root(plan, input.request);
+    cwd(plan, input.request)
+}
+
 /// Changes the root, and the working directory with it: one outside the root
 /// would be the way out.
-#[inline]
-pub(super) fn root<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+fn root<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(path) = request.root {
         let tag = Tag::new(Step::Root);
         plan.push(tag, sys!(CHROOT, path));
@@ -18,8 +24,7 @@ pub(super) fn root<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Changes the working directory.
-#[inline]
-pub(super) fn cwd<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Error> {
+fn cwd<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Error> {
     let tag = Tag::new(Step::CurrentDir);
     match request.cwd {
         None => {}

@@ -16,6 +16,14 @@ use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 /// The highest of the standard streams, which a child has unless told otherwise.
 const STDERR: RawFd = 2;
 
+/// Descriptors moved, then opened, then closed.
+pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    moves(plan, input.request)?;
+    opens(plan, input.request);
+    closes(plan, input.request);
+    Ok(())
+}
+
 /// A move of the parallel assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Move {
@@ -39,7 +47,7 @@ fn real_moves<'a>(actions: &'a [FdAction<'a>]) -> impl Iterator<Item = Move> + C
 /// A move may run once nothing is still to be read from its target. When none
 /// may, what is left are rings: then one target is copied to a number of the
 /// kernel's choice, which is free by definition, and its ring unwinds.
-pub(super) fn moves<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Error> {
+fn moves<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Error> {
     let actions = request.fds;
     if actions.is_empty() {
         return Ok(());
@@ -160,8 +168,7 @@ fn check(actions: &[FdAction<'_>]) -> Result<(), Error> {
 /// numbers give EINVAL, which is fine), clear close-on-exec. The first copy
 /// closes itself at exec. The target is closed first for devices that can be
 /// opened but once, and for a child at its limit.
-#[inline]
-pub(super) fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     for (index, action) in request.fds.iter().enumerate() {
         if let FdAction::Open { child_fd, path, flags, mode } = *action {
             let tag = Tag::item(Step::Open, index);
@@ -175,8 +182,7 @@ pub(super) fn opens<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Closes what the request names. Linux frees the number whatever it answers.
-#[inline]
-pub(super) fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     for (index, action) in request.fds.iter().enumerate() {
         if let FdAction::Close { child_fd } = *action {
             plan.push(Tag::item(Step::Close, index), sys!(CLOSE, child_fd)).ok_any();
@@ -303,10 +309,10 @@ fn next_kept(actions: &[FdAction<'_>], also: Option<RawFd>, first: u32) -> Optio
 }
 
 /// The descriptors of the caller's that the child uses but does not map.
-fn singles(request: &Request<'_>) -> [Option<RawFd>; 4] {
+fn singles(request: &Request<'_>) -> [Option<RawFd>; 5] {
     let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
     let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
-    [dir, exec, request.ctty, request.foreground]
+    [dir, exec, request.ctty, request.foreground, request.cgroup]
 }
 
 /// Whether a table that is shared would be copied up to a high number for the sake of

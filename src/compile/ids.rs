@@ -1,14 +1,21 @@
 //! Credentials. Never compiled for a child that shares memory: see `mode`.
 
+use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::plan::op::{Arg, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::request::{Groups, Request};
 
+/// Groups, then gid, then uid: each takes away the right to the one before.
+pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    groups(plan, input.request);
+    gid(plan, input.request)?;
+    uid(plan, input.request)
+}
+
 /// Sets or drops the supplementary groups.
-#[inline]
-pub(super) fn groups<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+fn groups<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     let tag = Tag::new(Step::Groups);
     match request.groups {
         Groups::Set(groups) => {
@@ -24,8 +31,7 @@ pub(super) fn groups<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Sets the three group ids.
-#[inline]
-pub(super) fn gid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+fn gid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(gid) = request.gid {
         if gid == UNCHANGED {
             return Err(Error::new(Step::Gid, 0, Errno::EINVAL));
@@ -36,8 +42,7 @@ pub(super) fn gid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Er
 }
 
 /// Sets the three user ids.
-#[inline]
-pub(super) fn uid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+fn uid(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(uid) = request.uid {
         if uid == UNCHANGED {
             return Err(Error::new(Step::Uid, 0, Errno::EINVAL));

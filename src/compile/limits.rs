@@ -1,18 +1,50 @@
-//! Scheduling and resource limits.
+//! The cgroup, scheduling and resource limits.
 
-use linux_raw_sys::general::{O_CLOEXEC, O_WRONLY, PRIO_PROCESS};
+use linux_raw_sys::general::PRIO_PROCESS;
 
+use super::{Input, write_file};
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::plan::op::{Arg, Saved, Tag, sys};
+use crate::kernel::{Feature, Kernel};
+use crate::plan::op::{Arg, Tag, sys};
 use crate::plan::{Step, Writer};
-use crate::request::Request;
+use crate::request::{RawFd, Request};
 use crate::text::Digits;
 use crate::uapi::IOPRIO_WHO_PROCESS;
 
+/// The cgroup that the child is made in, if the kernel can do that.
+pub(super) fn born_in(request: &Request<'_>, kernel: Kernel) -> Option<RawFd> {
+    // There is no telling CLONE_INTO_CGROUP by a harmless call, but what came after it.
+    let can = kernel.has(Feature::Clone3) && kernel.has(Feature::CloseRange);
+    request.cgroup.filter(|_| can)
+}
+
+/// Enters the cgroup, if the child was not made there.
+pub(crate) fn cgroup<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    let Some(fd) = input.request.cgroup else { return Ok(()) };
+    if fd < 0 {
+        return Err(Error::new(Step::Cgroup, 0, Errno::EBADF));
+    }
+    if born_in(input.request, input.kernel).is_none() {
+        // 0 is who writes.
+        let text = plan.text(&[b"0"]);
+        write_file(plan, Tag::new(Step::Cgroup), fd, c"cgroup.procs", text, 1);
+    }
+    Ok(())
+}
+
+/// Scheduling, and what else the kernel shares out.
+pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    let request = input.request;
+    scheduler(plan, request);
+    nice(plan, request)?;
+    affinity(plan, request);
+    ioprio(plan, request);
+    oom_score_adj(plan, request)
+}
+
 /// Sets policy and priority. `sched_setattr` would reset the nice value.
-#[inline]
-pub(super) fn scheduler<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+fn scheduler<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(scheduler) = &request.scheduler {
         let param = Arg::ptr(&scheduler.priority);
         let op = sys!(SCHED_SETSCHEDULER, 0, scheduler.policy, param);
@@ -21,8 +53,7 @@ pub(super) fn scheduler<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Sets the nice value.
-#[inline]
-pub(super) fn nice(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+fn nice(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(nice) = request.nice {
         if !(-20..=19).contains(&nice) {
             return Err(Error::new(Step::Nice, 0, Errno::EINVAL));
@@ -33,8 +64,7 @@ pub(super) fn nice(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), E
 }
 
 /// Sets the CPU affinity.
-#[inline]
-pub(super) fn affinity<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+fn affinity<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(cpus) = request.affinity {
         let op = sys!(SCHED_SETAFFINITY, 0, size_of_val(cpus), Arg::ptr(cpus));
         plan.push(Tag::new(Step::Affinity), op);
@@ -42,8 +72,7 @@ pub(super) fn affinity<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 }
 
 /// Sets the I/O priority.
-#[inline]
-pub(super) fn ioprio(plan: &mut Writer<'_>, request: &Request<'_>) {
+fn ioprio(plan: &mut Writer<'_>, request: &Request<'_>) {
     if let Some(ioprio) = request.ioprio {
         let op = sys!(IOPRIO_SET, IOPRIO_WHO_PROCESS, 0, u32::from(ioprio));
         plan.push(Tag::new(Step::IoPriority), op);
@@ -54,8 +83,7 @@ pub(super) fn ioprio(plan: &mut Writer<'_>, request: &Request<'_>) {
 ///
 /// In a child that shares memory the kernel would change the parent too, were
 /// it not for `CLONE_VFORK` (Linux, `fs/proc/base.c`, `__set_oom_adj`).
-#[inline]
-pub(super) fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     let Some(adj) = request.oom_score_adj else { return Ok(()) };
     if !(-1000..=1000).contains(&adj) {
         return Err(Error::new(Step::OomScoreAdj, 0, Errno::EINVAL));
@@ -63,11 +91,7 @@ pub(super) fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Res
     let digits = Digits::decimal(adj.into());
     let text = plan.text(&[digits.as_bytes()]);
     let length = digits.as_bytes().len();
-    let tag = Tag::new(Step::OomScoreAdj);
-    let path = c"/proc/self/oom_score_adj";
-    plan.push(tag, sys!(OPENAT, -1, path, O_WRONLY | O_CLOEXEC)).save();
-    plan.push(tag, sys!(WRITE, Saved, text, length)).expect(length as u32);
-    plan.push(tag, sys!(CLOSE, Saved)).ok_any();
+    write_file(plan, Tag::new(Step::OomScoreAdj), -1, c"/proc/self/oom_score_adj", text, length);
     Ok(())
 }
 

@@ -3,24 +3,27 @@
 //!
 //! The order of the steps is the order of the calls in [`compile`].
 
-mod dirs;
+pub(crate) mod dirs;
 mod exec;
-mod fds;
-mod ids;
-mod limits;
-mod process;
-mod session;
+pub(crate) mod fds;
+pub(crate) mod ids;
+pub(crate) mod limits;
+pub(crate) mod process;
+pub(crate) mod session;
 mod signals;
 
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
+
+use linux_raw_sys::general::{O_CLOEXEC, O_WRONLY};
 
 use crate::array::CStrArray;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::{Mode, Reason};
-use crate::plan::{Plan, Step, Storage, Writer};
-use crate::request::Request;
+use crate::plan::op::{Saved, Tag, sys};
+use crate::plan::{Plan, Step, Storage, Text, Writer};
+use crate::request::{RawFd, Request};
 use crate::signal::SigSet;
 
 pub(crate) use fds::{all_sources, names, needs_maps_only};
@@ -62,11 +65,42 @@ impl<'a> Input<'a> {
     }
 }
 
+/// Appends a run of steps.
+type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
+
+/// The stages that a request asks for, in their order.
+///
+/// An option puts its stage in. So a program contains none that it does not ask for,
+/// and a request that asks for little passes over the rest at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stages {
+    pub(crate) cgroup: Option<Stage>,
+    pub(crate) session: Option<Stage>,
+    pub(crate) limits: Option<Stage>,
+    pub(crate) fds: Option<Stage>,
+    pub(crate) dirs: Option<Stage>,
+    pub(crate) ids: Option<Stage>,
+    pub(crate) process: Option<Stage>,
+}
+
+impl Stages {
+    pub(crate) const NONE: Self = Self {
+        cgroup: None,
+        session: None,
+        limits: None,
+        fds: None,
+        dirs: None,
+        ids: None,
+        process: None,
+    };
+}
+
 /// The steps, in the one order that they have.
 ///
 /// - The high descriptors go before anything else may touch one: until then the
 ///   child's table is the parent's.
-/// - The session comes next, as opening a terminal may look at it.
+/// - The cgroup comes next, so that it counts all that follows.
+/// - Then the session, as opening a terminal may look at it.
 /// - What is written to `/proc` needs the caller's root and credentials.
 /// - Files are opened and descriptors moved before limits are lowered.
 /// - The root and the working directory may need privileges: before the ids.
@@ -76,33 +110,23 @@ impl<'a> Input<'a> {
 /// - Signals are set, the others closed and the mask opened when nothing is
 ///   left but exec.
 ///
-/// Most requests ask for few of them. So the steps are `inline`: what has to be
-/// fetched is then a row of tests, not a function for each.
 fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let request = input.request;
+    let Stages { cgroup, session, limits, fds, dirs, ids, process } = request.stages;
+    let ask = |plan: &mut Writer<'a>, stage: Option<Stage>| match stage {
+        Some(stage) => stage(plan, input),
+        None => Ok(()),
+    };
     fds::drop_high(plan, input);
-    session::session(plan, request)?;
-    session::process_group(plan, request)?;
-    session::controlling_terminal(plan, request);
-    session::foreground(plan, input);
-    limits::scheduler(plan, request);
-    limits::nice(plan, request)?;
-    limits::affinity(plan, request);
-    limits::ioprio(plan, request);
-    limits::oom_score_adj(plan, request)?;
+    ask(plan, cgroup)?;
+    ask(plan, session)?;
+    ask(plan, limits)?;
     process::umask(plan, request)?;
-    fds::moves(plan, request)?;
-    fds::opens(plan, request);
-    fds::closes(plan, request);
+    ask(plan, fds)?;
     limits::rlimits(plan, request);
-    dirs::root(plan, request);
-    dirs::cwd(plan, request)?;
-    ids::groups(plan, request);
-    ids::gid(plan, request)?;
-    ids::uid(plan, request)?;
-    process::parent_death_signal(plan, input);
-    process::no_new_privs(plan, request);
-    process::hook(plan, request);
+    ask(plan, dirs)?;
+    ask(plan, ids)?;
+    ask(plan, process)?;
     signals::actions(plan, input)?;
     fds::close_others(plan, input);
     signals::mask(plan, input);
@@ -130,12 +154,27 @@ pub(crate) fn compile<'a>(
         mode,
         reason,
         pidfd: request.pidfd,
+        cgroup: limits::born_in(request, kernel),
         #[cfg(feature = "alloc")]
         exec_fd: request.exec_fd,
         inherits_environ: request.envp.is_none(),
         shares_fds,
         needs_stack,
     })
+}
+
+/// Writes `text`, of `length` bytes, to the file at `path`, relative to `dir`.
+fn write_file<'a>(
+    plan: &mut Writer<'a>,
+    tag: Tag,
+    dir: RawFd,
+    path: &'a CStr,
+    text: Text<'a>,
+    length: usize,
+) {
+    plan.push(tag, sys!(OPENAT, dir, path, O_WRONLY | O_CLOEXEC)).save();
+    plan.push(tag, sys!(WRITE, Saved, text, length)).expect(length as u32);
+    plan.push(tag, sys!(CLOSE, Saved)).ok_any();
 }
 
 /// How much room [`compile`] takes, at most.

@@ -22,10 +22,17 @@ pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), 
     Ok(())
 }
 
+/// What is left to say of the process, and the hook, which sees all of it.
+pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    parent_death_signal(plan, input);
+    no_new_privs(plan, input.request);
+    hook(plan, input.request);
+    Ok(())
+}
+
 /// Sets the parent death signal, and ends the child if the parent is dead
 /// already: its death sent no signal.
-#[inline]
-pub(super) fn parent_death_signal(plan: &mut Writer<'_>, input: &Input<'_>) {
+fn parent_death_signal(plan: &mut Writer<'_>, input: &Input<'_>) {
     if let Some(signal) = input.request.pdeathsig {
         let tag = Tag::new(Step::ParentDeathSignal);
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, signal, 0, 0, 0));
@@ -34,16 +41,14 @@ pub(super) fn parent_death_signal(plan: &mut Writer<'_>, input: &Input<'_>) {
 }
 
 /// Sets `no_new_privs`.
-#[inline]
-pub(super) fn no_new_privs(plan: &mut Writer<'_>, request: &Request<'_>) {
+fn no_new_privs(plan: &mut Writer<'_>, request: &Request<'_>) {
     if request.no_new_privs {
         plan.push(Tag::new(Step::NoNewPrivs), sys!(PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
     }
 }
 
 /// Calls the hook.
-#[inline]
-pub(super) fn hook<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
+fn hook<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(hook) = &request.hook {
         plan.call(
             Tag::new(Step::Hook),

@@ -11,9 +11,18 @@ use crate::plan::op::{Frame, InFrame, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::request::Request;
 
+/// Session, process group, terminal.
+pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    let request = input.request;
+    session(plan, request)?;
+    process_group(plan, request)?;
+    controlling_terminal(plan, request);
+    foreground(plan, input);
+    Ok(())
+}
+
 /// Starts a session.
-#[inline]
-pub(super) fn session(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+fn session(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if request.session {
         // setsid(2) refuses a group leader, and makes one: no group besides.
         if request.pgrp.is_some() {
@@ -25,8 +34,7 @@ pub(super) fn session(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<()
 }
 
 /// Joins or makes a process group.
-#[inline]
-pub(super) fn process_group(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+fn process_group(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(pgrp) = request.pgrp {
         if pgrp < 0 {
             return Err(Error::new(Step::ProcessGroup, 0, Errno::EINVAL));
@@ -37,8 +45,7 @@ pub(super) fn process_group(plan: &mut Writer<'_>, request: &Request<'_>) -> Res
 }
 
 /// Takes a controlling terminal; the last argument asks not to steal it.
-#[inline]
-pub(super) fn controlling_terminal(plan: &mut Writer<'_>, request: &Request<'_>) {
+fn controlling_terminal(plan: &mut Writer<'_>, request: &Request<'_>) {
     if let Some(fd) = request.ctty {
         plan.push(Tag::new(Step::ControllingTerminal), sys!(IOCTL, fd, TIOCSCTTY, 0));
     }
@@ -48,8 +55,7 @@ pub(super) fn controlling_terminal(plan: &mut Writer<'_>, request: &Request<'_>)
 ///
 /// A background process that asks is sent `SIGTTOU`, whose stop would hang a
 /// parent that waits for the exec. So block it; the mask is set before exec.
-#[inline]
-pub(super) fn foreground<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
+fn foreground<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
     let request = input.request;
     let Some(fd) = request.foreground else { return };
     let shield = Tag::new(Step::Shield);

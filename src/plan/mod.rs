@@ -181,6 +181,8 @@ pub struct Plan<'a> {
     pub(crate) reason: Reason,
     /// The parent gets a pidfd.
     pub(crate) pidfd: bool,
+    /// The child is made in this cgroup.
+    pub(crate) cgroup: Option<RawFd>,
     /// The parent gets a descriptor that tells of the exec.
     #[cfg(feature = "alloc")]
     pub(crate) exec_fd: bool,

@@ -54,6 +54,7 @@ impl fmt::Display for Plan<'_> {
             _ => "fork: CLONE_VFORK",
         })?;
         f.write_str(if self.shares_fds { "|CLONE_FILES" } else { "" })?;
+        f.write_str(if self.cgroup.is_some() { "|CLONE_INTO_CGROUP" } else { "" })?;
         f.write_str(if self.kernel.has(Feature::ClearSighand) {
             "|CLONE_CLEAR_SIGHAND"
         } else {

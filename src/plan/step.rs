@@ -23,6 +23,8 @@ pub enum Step {
     Clone,
     /// Signals are kept away while handlers or a stop could reach the child.
     Shield,
+    /// The cgroup, `CLONE_INTO_CGROUP` or `cgroup.procs`.
+    Cgroup,
     /// A new session, `setsid(2)`.
     Session,
     /// A process group, `setpgid(2)`.
@@ -85,7 +87,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Plan,
         Self::Arguments,
         Self::Environment,
@@ -93,6 +95,7 @@ impl Step {
         Self::Report,
         Self::Clone,
         Self::Shield,
+        Self::Cgroup,
         Self::Session,
         Self::ProcessGroup,
         Self::ControllingTerminal,
@@ -154,6 +157,7 @@ mode|choose a mode\n\
 report|prepare the report\n\
 clone|clone the child\n\
 shield|block the signals\n\
+cgroup|enter the cgroup\n\
 session|start a session\n\
 process group|set the process group\n\
 ctty|set the controlling terminal\n\

@@ -33,7 +33,7 @@ use crate::mode::{self, Mode};
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
-use crate::request::{FdAction, Request};
+use crate::request::{FdAction, RawFd, Request};
 use crate::signal::SigSet;
 use crate::status::WaitStatus;
 use crate::sys::{self, Target};
@@ -284,7 +284,10 @@ struct Made {
 /// plan must have been compiled for a kernel that shares it and suspends, and if the
 /// parent goes on, must not make it wait.
 unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error> {
-    let failed = |errno| Error::new(Step::Clone, 0, errno);
+    let failed = |errno| {
+        let of_cgroup = plan.cgroup.is_some() && concerns_cgroup(errno);
+        Error::new(if of_cgroup { Step::Cgroup } else { Step::Clone }, 0, errno)
+    };
     let mask = if plan.kernel.has(Feature::ClearSighand) {
         None
     } else {
@@ -295,13 +298,26 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
     let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
     // SAFETY: The caller's promises are those that `clone` asks for.
-    let result = unsafe { clone(plan.kernel, flags, place, start) };
+    let result = unsafe { clone(plan.kernel, flags, place, plan.cgroup, start) };
     if let Some(mask) = mask {
         // It cannot fail: the arguments are those of the call above.
         let _ = sys::set_signal_mask(mask);
     }
     let pid = result.map_err(failed)?;
     Ok(Made { pid, pidfd: (pidfd >= 0).then(|| Fd::new(pidfd)) })
+}
+
+/// Whether clone gives `errno` for want of the cgroup alone.
+const fn concerns_cgroup(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::EBADF
+            | Errno::ENOENT
+            | Errno::EACCES
+            | Errno::EBUSY
+            | Errno::ENODEV
+            | Errno::EOPNOTSUPP
+    )
 }
 
 /// The flags that make a child in `mode`.
@@ -324,6 +340,7 @@ unsafe fn clone(
     kernel: Kernel,
     mut flags: u32,
     pidfd: Option<&mut c_int>,
+    cgroup: Option<RawFd>,
     start: Start<'_>,
 ) -> Result<c_int, Errno> {
     if pidfd.is_some() {
@@ -335,8 +352,9 @@ unsafe fn clone(
     let exit_signal = if kernel.has(Feature::NoExitSignal) { 0 } else { uapi::SIGCHLD };
     let raw = if kernel.has(Feature::Clone3) {
         let clear = if kernel.has(Feature::ClearSighand) { uapi::CLONE_CLEAR_SIGHAND } else { 0 };
+        let into = if cgroup.is_some() { uapi::CLONE_INTO_CGROUP } else { 0 };
         let args = uapi::clone_args {
-            flags: u64::from(flags) | clear,
+            flags: u64::from(flags) | clear | into,
             pidfd: pidfd.expose_provenance() as u64,
             child_tid: child_tid.expose_provenance() as u64,
             parent_tid: 0,
@@ -346,11 +364,13 @@ unsafe fn clone(
             tls: 0,
             set_tid: 0,
             set_tid_size: 0,
-            cgroup: 0,
+            cgroup: cgroup.unwrap_or(0) as u64,
         };
+        // No more than is needed, for kernels, filters and emulators that know no more.
+        let size = if cgroup.is_some() { size_of_val(&args) } else { arch::CLONE_ARGS_SIZE };
         // SAFETY: The caller's promises; neither a stack nor shared handlers
         // nor a thread are asked for.
-        unsafe { arch::clone3(&args, start) }
+        unsafe { arch::clone3(&args, size, start) }
     } else {
         let flags = (flags | exit_signal) as usize;
         // SAFETY: As above.
@@ -481,7 +501,7 @@ fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, 
     let flags = clone_flags(mode, shares_fds) | uapi::CLONE_CHILD_CLEARTID;
     // SAFETY: Frame and ops outlive the child, which is waited for below; the
     // ops point to nothing.
-    let pid = unsafe { clone(kernel, flags, pidfd, start) }?;
+    let pid = unsafe { clone(kernel, flags, pidfd, None, start) }?;
     let end = sys::wait4(pid, uapi::__WALL);
     if shares_fds && end != Ok(Some(WaitStatus::from_raw(0))) {
         kernel = kernel.without(Feature::ShareFds);

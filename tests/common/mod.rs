@@ -513,6 +513,9 @@ fn describe(fds: &[i32]) -> String {
     for (key, value) in status.lines().filter_map(|line| line.split_once(":\t")) {
         put(key, &value.trim().replace('\t', " "));
     }
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let cgroup = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
+    put("cgroup", &cgroup.unwrap_or_default());
     for name in ["oom_score_adj", "sessionid"] {
         let value = std::fs::read_to_string(format!("/proc/self/{name}"));
         put(name, &value.unwrap_or_default().trim());
