@@ -2,12 +2,14 @@
 
 `install()` puts `fork_exec` in the place of `_posixsubprocess.fork_exec`, through which
 all of them make their children; `uninstall()` takes it out again, and `installed()` is
-both as a context manager. `python -m rawspawn script.py` runs a script with it.
+both as a context manager. `python -m rawspawn script.py` runs a script with it. `Popen`
+is a `subprocess.Popen` that can do more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -16,10 +18,14 @@ import _posixsubprocess
 
 from . import _native
 from ._native import counts
+from ._popen import Popen
 
-__all__ = ["counts", "fork_exec", "install", "installed", "is_installed", "uninstall"]
+__all__ = ["Popen", "counts", "fork_exec", "install", "installed", "is_installed", "uninstall"]
 
 _original: Any = _posixsubprocess.fork_exec
+
+# What an interpreter that has it on its path runs at its start.
+_everywhere = os.path.join(os.path.dirname(os.path.abspath(__file__)), "everywhere")
 
 
 def fork_exec(*args: Any) -> int:
@@ -38,30 +44,36 @@ def is_installed() -> bool:
     return _posixsubprocess.fork_exec is fork_exec
 
 
-def install() -> None:
+def install(*, children: bool = False) -> None:
     """Has `subprocess`, `multiprocessing` and `asyncio` make their children here.
+
+    With `children`, interpreters that inherit this one's environment do so as well: their
+    `PYTHONPATH` has a folder with a `sitecustomize`. Not those that are started with
+    `-I`, `-E` or `-S`, nor those that cannot import this package.
 
     Only `subprocess._posix_spawn` stays as it is, which CPython prefers where
     `close_fds` is false and nothing else is asked for.
     """
     _put(fork_exec)
+    if children:
+        _set_path([_everywhere, *_path()])
 
 
 def uninstall() -> None:
     """Undoes `install`."""
     _put(_original)
+    _set_path(_path())
 
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
     """As long as it lasts, children are made here."""
-    was_installed = is_installed()
-    install()
+    before = _posixsubprocess.fork_exec
+    _put(fork_exec)
     try:
         yield
     finally:
-        if not was_installed:
-            uninstall()
+        _put(before)
 
 
 def _put(function: Any) -> None:
@@ -69,3 +81,16 @@ def _put(function: Any) -> None:
     # Since 3.11 subprocess has a name of its own for it.
     if hasattr(subprocess, "_fork_exec"):
         subprocess._fork_exec = function
+
+
+def _path() -> list[str]:
+    """The folders of `PYTHONPATH`, without ours."""
+    path = os.environ.get("PYTHONPATH")
+    return [folder for folder in path.split(os.pathsep) if folder != _everywhere] if path else []
+
+
+def _set_path(folders: list[str]) -> None:
+    if folders:
+        os.environ["PYTHONPATH"] = os.pathsep.join(folders)
+    else:
+        os.environ.pop("PYTHONPATH", None)

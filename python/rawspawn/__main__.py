@@ -1,7 +1,8 @@
 """Runs a script or a module with rawspawn installed.
 
-`python -m rawspawn [--counts] [-m MODULE | SCRIPT] [ARGUMENT]...`; with `--counts` it says
-at its end how many children it has made, and how.
+`python -m rawspawn [--counts] [--children] [-m MODULE | SCRIPT] [ARGUMENT]...`; with
+`--counts` it says at its end how many children it has made, and how; with `--children`
+interpreters that it starts have rawspawn installed too.
 """
 
 import atexit
@@ -10,6 +11,8 @@ import runpy
 import sys
 
 import rawspawn
+
+OPTIONS = ("--counts", "--children")
 
 
 def say_counts(pid: int) -> None:
@@ -22,15 +25,18 @@ def say_counts(pid: int) -> None:
 def main() -> None:
     """Runs what the arguments name."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["--counts"]:
-        del arguments[0]
+    options = set()
+    while arguments and arguments[0] in OPTIONS:
+        options.add(arguments.pop(0))
+    if "--counts" in options:
         atexit.register(say_counts, os.getpid())
     is_module = arguments[:1] == ["-m"]
     if is_module:
         del arguments[0]
     if not arguments:
-        sys.exit("usage: python -m rawspawn [--counts] [-m MODULE | SCRIPT] [ARGUMENT]...")
-    rawspawn.install()
+        usage = " ".join(f"[{option}]" for option in OPTIONS)
+        sys.exit(f"usage: python -m rawspawn {usage} [-m MODULE | SCRIPT] [ARGUMENT]...")
+    rawspawn.install(children="--children" in options)
     sys.argv = arguments
     if is_module:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

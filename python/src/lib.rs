@@ -8,19 +8,19 @@ mod arguments;
 use std::fs::File;
 use std::io::Write as _;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::os::fd::FromRawFd as _;
+use std::os::fd::{FromRawFd as _, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use rawspawn::{
-    CStrArray, Cause, CurrentDir, Error, Exec, FdAction, Groups, HeapBuffer, Mode, Modes, OtherFds,
-    Process, Request, Step,
+    Buffer, CStrArray, Cause, CurrentDir, Errno, Error, Exec, FdAction, Feature, Groups,
+    HeapBuffer, Kernel, Mode, Modes, OtherFds, Process, Request, Rlimit, Step,
 };
 
-use arguments::Arguments;
+use arguments::{Arguments, Strings};
 
 /// How many children were made, and how.
 static VFORK: AtomicU64 = AtomicU64::new(0);
@@ -37,29 +37,105 @@ const FAILED_STATUS: i32 = 255;
 /// CPython's own fork and the hooks around it.
 #[pyfunction]
 #[pyo3(signature = (original, *args))]
-fn fork_exec(original: &Bound<'_, PyAny>, args: &Bound<'_, PyTuple>) -> PyResult<Py<PyAny>> {
+fn fork_exec<'py>(
+    original: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = args.py();
     let Some(arguments) = Arguments::read(args)? else {
-        DELEGATED.fetch_add(1, Ordering::Relaxed);
-        return Ok(original.call1(args.clone())?.unbind());
+        return delegate(original, args);
     };
-    let failure = match py.detach(|| spawn(&arguments)) {
-        Ok(process) => {
+    let made = make(py, &arguments, &Extras::default())?;
+    Ok(made.pid.into_pyobject(py)?.into_any())
+}
+
+/// Spawns as `fork_exec` does, with what CPython has no argument for: the descriptor of
+/// a cgroup's directory; pairs of a descriptor here and its number in the child; limits,
+/// as resource, soft and hard one. Returns the pid, and a pidfd if there is one.
+#[pyfunction]
+#[pyo3(signature = (original, cgroup, fd_map, rlimits, *args))]
+fn spawn<'py>(
+    original: &Bound<'py, PyAny>,
+    cgroup: Option<RawFd>,
+    fd_map: Vec<(RawFd, RawFd)>,
+    rlimits: Vec<(u32, u64, u64)>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    let py = args.py();
+    let limit = |(resource, soft, hard)| Rlimit::new(resource, soft, hard);
+    let rlimits = rlimits.into_iter().map(limit).collect();
+    let extras = Extras { pidfd: true, cgroup, fd_map, rlimits };
+    let Some(arguments) = Arguments::read(args)? else {
+        if extras.has_any() {
+            let text = "preexec_fn with cgroup, fd_map or rlimits, which CPython's fork lacks";
+            return Err(PyValueError::new_err(text));
+        }
+        return (delegate(original, args)?, py.None()).into_pyobject(py);
+    };
+    let made = make(py, &arguments, &extras)?;
+    (made.pid, made.pidfd).into_pyobject(py)
+}
+
+/// Has CPython's own function make the child.
+fn delegate<'py>(
+    original: &Bound<'py, PyAny>,
+    args: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    DELEGATED.fetch_add(1, Ordering::Relaxed);
+    original.call1(args.clone())
+}
+
+/// What CPython has no argument for.
+#[derive(Default)]
+struct Extras {
+    pidfd: bool,
+    cgroup: Option<RawFd>,
+    fd_map: Vec<(RawFd, RawFd)>,
+    rlimits: Vec<Rlimit>,
+}
+
+impl Extras {
+    fn has_any(&self) -> bool {
+        self.cgroup.is_some() || !self.fd_map.is_empty() || !self.rlimits.is_empty()
+    }
+
+    /// Whether what failed is of these. The pipe that reports has no words for them.
+    fn are_to_blame(&self, error: Error) -> bool {
+        match error.step() {
+            Step::Cgroup | Step::Rlimit | Step::Pidfd => true,
+            Step::Move => error.index() < self.fd_map.len(),
+            _ => false,
+        }
+    }
+}
+
+/// A child that was made.
+struct Made {
+    pid: i32,
+    pidfd: Option<RawFd>,
+}
+
+/// Makes the child, or one that failed.
+fn make(py: Python<'_>, arguments: &Arguments, extras: &Extras) -> PyResult<Made> {
+    let failure = match py.detach(|| run(arguments, extras)) {
+        Ok(mut process) => {
             let count = if process.mode() == Mode::Vfork { &VFORK } else { &FORK };
             count.fetch_add(1, Ordering::Relaxed);
-            return Ok(process.pid().into_pyobject(py)?.into_any().unbind());
+            return Ok(Made { pid: process.pid(), pidfd: process.take_pidfd() });
         }
         // What the original raises: no child was there to report anything.
-        Err(Failure::Spawn(error)) if error.step() == Step::Clone => return Err(os_error(error)),
+        Err(Failure::Spawn(error)) if error.step() == Step::Clone || extras.are_to_blame(error) => {
+            return Err(os_error(error));
+        }
         Err(failure) => failure,
     };
     FAILED.fetch_add(1, Ordering::Relaxed);
     let signal = failure.signal();
     if signal.is_none() {
-        report(&arguments, &failure);
+        report(arguments, &failure);
     }
     let pid = py.detach(|| failed_child(signal))?;
-    Ok(pid.into_pyobject(py)?.into_any().unbind())
+    Ok(Made { pid, pidfd: None })
 }
 
 /// Why there is no child that executes the program.
@@ -103,19 +179,22 @@ fn counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 
 fn os_error(error: Error) -> PyErr {
     match error.errno() {
-        Some(errno) => PyOSError::new_err((errno.raw(), errno.message().unwrap_or("error"))),
+        Some(errno) if error.step() == Step::Clone => {
+            PyOSError::new_err((errno.raw(), errno.message().unwrap_or("error")))
+        }
+        Some(errno) => PyOSError::new_err((errno.raw(), error.to_string())),
         None => PyOSError::new_err(error.to_string()),
     }
 }
 
-fn spawn(arguments: &Arguments) -> Result<Process, Failure> {
+fn run(arguments: &Arguments, extras: &Extras) -> Result<Process, Failure> {
     if arguments.uses_what_is_closed() {
         return Err(Failure::Closed);
     }
-    let argv = arguments::pointers(&arguments.argv);
-    let envp = arguments.env.as_deref().map(arguments::pointers);
-    let candidates: Vec<_> = arguments.executables.iter().map(|path| &**path).collect();
-    let actions = actions(arguments);
+    let argv = arguments.argv.pointers();
+    let envp = arguments.env.as_ref().map(Strings::pointers);
+    let candidates: Vec<_> = arguments.executables.iter().collect();
+    let actions = actions(arguments, &extras.fd_map);
     let mut request = Request::new(
         Exec::Candidates(&candidates),
         CStrArray::new(&argv).unwrap_or(CStrArray::EMPTY),
@@ -149,28 +228,45 @@ fn spawn(arguments: &Arguments) -> Result<Process, Failure> {
     if !arguments.allow_vfork {
         request.modes(Modes::Fork);
     }
-    Ok(request.spawn(&mut HeapBuffer::new(request.needed()?))?)
+    if extras.pidfd && Kernel::current()?.has(Feature::Pidfd) {
+        request.pidfd(true);
+    }
+    if let Some(cgroup) = extras.cgroup {
+        request.cgroup(cgroup);
+    }
+    request.rlimits(&extras.rlimits);
+    match request.spawn(&mut Buffer::<32, 64>::new()) {
+        Err(error) if error.errno() == Some(Errno::ENOBUFS) && error.step() == Step::Plan => {
+            Ok(request.spawn(&mut HeapBuffer::new(request.needed()?))?)
+        }
+        result => Ok(result?),
+    }
 }
 
-/// What becomes of descriptors: streams to 0, 1 and 2, those to be passed on, and the
-/// parent's ends closed.
-fn actions(arguments: &Arguments) -> Vec<FdAction<'static>> {
-    let streams = arguments.streams.iter().zip(0..).filter(|(fd, _)| **fd != -1);
+/// What becomes of descriptors: `fd_map`, streams to 0, 1 and 2, those to be passed on,
+/// and the parent's ends closed.
+fn actions(arguments: &Arguments, fd_map: &[(RawFd, RawFd)]) -> Vec<FdAction<'static>> {
+    let streams = arguments.streams.into_iter().zip(0..).filter(|(fd, _)| *fd != -1);
+    let maps = fd_map.iter().copied().chain(streams);
     let mut actions: Vec<_> =
-        streams.map(|(&parent_fd, child_fd)| FdAction::Map { parent_fd, child_fd }).collect();
+        maps.map(|(parent_fd, child_fd)| FdAction::Map { parent_fd, child_fd }).collect();
     let is_target = |actions: &[FdAction<'_>], fd| {
         actions.iter().any(|action| {
             matches!(action, FdAction::Map { child_fd, .. } | FdAction::Close { child_fd } if *child_fd == fd)
         })
     };
+    // It is the parent that reports. Open until exec, the pipe would hold up who reads it
+    // until the child has freed what a fork has copied.
+    if !is_target(&actions, arguments.errpipe_write) {
+        actions.push(FdAction::Close { child_fd: arguments.errpipe_write });
+    }
     for &fd in arguments.parent_ends.iter().filter(|fd| **fd != -1) {
-        if !is_target(&actions, fd) {
+        if !arguments.close_fds && !is_target(&actions, fd) {
             actions.push(FdAction::Close { child_fd: fd });
         }
     }
     for &fd in &arguments.pass_fds {
-        // It is closed by exec, which is what it tells by.
-        if fd != arguments.errpipe_write && !is_target(&actions, fd) {
+        if !arguments.parent_ends.contains(&fd) && !is_target(&actions, fd) {
             actions.push(FdAction::Map { parent_fd: fd, child_fd: fd });
         }
     }
@@ -233,5 +329,6 @@ fn end_by(signal: i32) {
 #[pymodule(gil_used = false)]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(fork_exec, module)?)?;
+    module.add_function(wrap_pyfunction!(spawn, module)?)?;
     module.add_function(wrap_pyfunction!(counts, module)?)
 }

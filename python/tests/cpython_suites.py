@@ -12,9 +12,9 @@ MULTIPROCESSING = os.path.join(os.path.dirname(__file__), "multiprocessing_suite
 
 # Names, and what runs them.
 SUITES = {
-    "test_subprocess": ["-m", "test", "test_subprocess"],
-    "test_asyncio.test_subprocess": ["-m", "test", "test_asyncio.test_subprocess"],
-    "multiprocessing, main": ["-m", "test", "test_multiprocessing_main_handling"],
+    "test_subprocess": ["-m", "test", "-v", "test_subprocess"],
+    "test_asyncio.test_subprocess": ["-m", "test", "-v", "test_asyncio.test_subprocess"],
+    "multiprocessing, main": ["-m", "test", "-v", "test_multiprocessing_main_handling"],
     "multiprocessing, spawn": [MULTIPROCESSING, "spawn"],
     "multiprocessing, forkserver": [MULTIPROCESSING, "forkserver"],
 }

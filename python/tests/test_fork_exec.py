@@ -23,6 +23,10 @@ import rawspawn
 
 STOCK = _posixsubprocess.fork_exec
 SINCE_3_11 = sys.version_info >= (3, 11)
+HAS_ALLOW_VFORK = (3, 11) <= sys.version_info < (3, 14)
+# The places of some arguments: gid, extra_groups, uid, umask, preexec_fn.
+GID = 17 if SINCE_3_11 else 16
+PREEXEC_FN = GID + 4
 IS_ROOT = os.geteuid() == 0
 
 
@@ -36,6 +40,9 @@ class Installed(unittest.TestCase):
     """A test with rawspawn installed, and its counts before."""
 
     def setUp(self):
+        # Or a plain spawn would not come here, since 3.13.
+        self.addCleanup(setattr, subprocess, "_USE_POSIX_SPAWN", subprocess._USE_POSIX_SPAWN)
+        subprocess._USE_POSIX_SPAWN = False
         rawspawn.install()
         self.addCleanup(rawspawn.uninstall)
         self.before = rawspawn.counts()
@@ -66,8 +73,8 @@ class TestMode(Installed):
         self.assert_made(delegated=1)
 
     def test_use_vfork_is_honoured(self):
-        if not SINCE_3_11:
-            self.skipTest("_USE_VFORK, which 3.11 brought")
+        if not hasattr(subprocess, "_USE_VFORK"):
+            self.skipTest("_USE_VFORK, which 3.10.5 brought and 3.14 took away")
         old = subprocess._USE_VFORK
         subprocess._USE_VFORK = False
         try:
@@ -76,9 +83,17 @@ class TestMode(Installed):
             subprocess._USE_VFORK = old
         self.assert_made(fork=1)
 
+    def test_posix_spawn_stays_as_it_is(self):
+        subprocess._USE_POSIX_SPAWN = True
+        self.assertEqual(subprocess.call(["/bin/true"], close_fds=False), 0)
+        self.assert_made()
+
     @unittest.skipUnless(shutil.which("strace"), "strace")
     def test_strace_sees_the_clone(self):
-        program = "import rawspawn, subprocess; rawspawn.install(); subprocess.call(%s)"
+        program = (
+            "import rawspawn, subprocess; rawspawn.install()\n"
+            "subprocess._USE_POSIX_SPAWN = False; subprocess.call(%s)"
+        )
         rows = [("['/bin/true']", True), ("['/bin/true'], preexec_fn=lambda: None", False)]
         if IS_ROOT:
             rows.append(("['/bin/true'], user=1", False))
@@ -91,6 +106,106 @@ class TestMode(Installed):
                 self.assertEqual("CLONE_VM" in last, shares, last)
                 if shares:
                     self.assertIn("CLONE_VFORK", last)
+
+
+class TestFallback(Installed):
+    """Where the kernel does not let a child share memory it is a fork."""
+
+    PROGRAM = """
+import ctypes, os, struct, subprocess, rawspawn
+def call(name, *arguments):
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
+        print("skipped:", os.strerror(ctypes.get_errno()))
+        raise SystemExit
+%s
+rawspawn.install()
+print(subprocess.check_output(%s, text=True), rawspawn.counts())
+"""
+
+    def outcome(self, before, command):
+        """What the command printed, and how it was made, once `before` was run."""
+        program = self.PROGRAM % (before, command)
+        output = subprocess.check_output([sys.executable, "-c", program], text=True)
+        if output.startswith("skipped"):
+            self.skipTest(output)
+        text, counts = output.split("{")
+        return text.strip(), re.findall(r"'(\w+)': [^0]", counts)
+
+    @unittest.skipUnless(os.path.exists("/proc/self/ns/time"), "time namespaces")
+    def test_in_a_new_time_namespace(self):
+        found, how = self.outcome("call('unshare', 0x80)", ["readlink", "/proc/self/ns/time"])
+        self.assertNotEqual(found, os.readlink("/proc/self/ns/time"))
+        # Since 6.3 the kernel changes the namespace at exec, and vfork is fine.
+        release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+        self.assertEqual(how, ["vfork"] if release >= (6, 3) else ["fork"])
+
+    def test_behind_a_filter(self):
+        numbers = {"x86_64": (435, 56, 58), "aarch64": (435, 220, 435)}.get(os.uname().machine)
+        if numbers is None:
+            self.skipTest("the numbers of system calls here")
+        clone3, clone, vfork = numbers
+        refuse = 0x50000 | errno.EPERM
+        rows = [  # load, jump if equal, jump if a bit is set, return
+            (0x20, 0, 0, 0),
+            (0x15, 0, 1, clone3),
+            (0x06, 0, 0, 0x50000 | errno.ENOSYS),
+            (0x15, 3, 0, vfork),
+            (0x15, 0, 3, clone),
+            (0x20, 0, 0, 16),
+            (0x45, 0, 1, 0x100),  # CLONE_VM
+            (0x06, 0, 0, refuse),
+            (0x06, 0, 0, 0x7FFF0000),
+        ]
+        before = f"""
+program = b"".join(struct.pack("HBBI", *row) for row in {rows})
+room = ctypes.create_string_buffer(program)
+filter = ctypes.create_string_buffer(struct.pack("HP", {len(rows)}, ctypes.addressof(room)))
+call("prctl", 38, 1, 0, 0, 0)
+call("prctl", 22, 2, ctypes.byref(filter))
+"""
+        self.assertEqual(self.outcome(before, ["echo", "hello"]), ("hello", ["fork"]))
+
+
+class TestChildren(unittest.TestCase):
+    """Interpreters that are started by one that has it installed."""
+
+    CHILD = "import rawspawn; print(rawspawn.is_installed())"
+
+    def run_with(self, *options, env=None):
+        program = (
+            "import subprocess, sys\n"
+            f"subprocess.run([sys.executable, *sys.argv[1:], '-c', {self.CHILD!r}])"
+        )
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+            script.write(program)
+            script.flush()
+            command = [sys.executable, "-m", "rawspawn", *options[:-1], script.name, *options[-1]]
+            return subprocess.check_output(command, text=True, env=env)
+
+    def test_they_have_it_if_asked_for(self):
+        self.assertEqual(self.run_with([]), "False\n")
+        self.assertEqual(self.run_with("--children", []), "True\n")
+        self.assertEqual(self.run_with("--children", ["-E"]), "False\n")
+
+    def test_another_sitecustomize_is_run_too(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, "sitecustomize.py"), "w") as file:
+                file.write("print('another')")
+            env = {**os.environ, "PYTHONPATH": folder}
+            # That of the program itself, then that of its child.
+            self.assertEqual(self.run_with("--children", [], env=env), "another\nanother\nTrue\n")
+
+    def test_uninstalling_leaves_the_environment_as_it_was(self):
+        for path in (None, "/a:/b"):
+            env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            env.update({"PYTHONPATH": path} if path else {})
+            program = (
+                "import os, rawspawn; rawspawn.install(children=True)\n"
+                "rawspawn.install(children=True); print(len(os.environ['PYTHONPATH'].split(':')))\n"
+                "rawspawn.uninstall(); print(os.environ.get('PYTHONPATH'))"
+            )
+            found = subprocess.check_output([sys.executable, "-c", program], text=True, env=env)
+            self.assertEqual(found, f"{3 if path else 1}\n{path}\n")
 
 
 class TestSignals(Installed):
@@ -161,7 +276,12 @@ class TestErrors(Installed):
         try:
             return subprocess.call(arguments, **options)
         except Exception as error:
-            return type(error), getattr(error, "errno", 0), getattr(error, "filename", 0), str(error)
+            return (
+                type(error),
+                getattr(error, "errno", 0),
+                getattr(error, "filename", 0),
+                str(error),
+            )
 
     def test_a_failed_child_is_reaped_as_ever(self):
         with self.assertRaises(FileNotFoundError):
@@ -174,6 +294,7 @@ class TestErrors(Installed):
             self.skipTest("a user of its own, which takes root")
         program = (
             "import os, resource, subprocess, rawspawn; rawspawn.install()\n"
+            "subprocess._USE_POSIX_SPAWN = False\n"
             "subprocess.call(['/bin/true']); os.setuid(54321)\n"
             "resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))\n"
             "try: subprocess.call(['/bin/true'])\n"
@@ -188,15 +309,25 @@ class TestArguments(unittest.TestCase):
 
     WRONG = [
         None, 0, -1, 1, 2**31, -(2**31) - 1, 2**64, 2.5, "text", "a\0b", b"bytes", b"a\0b", (),
-        [], (1,), [1], (b"/bin/true",), [b"/bin/true"], ("/bin/true",), {}, object, (3, 2), (2, 900),
-        ("x",), [-1], [2**40], [2**32 - 1], range(3), True,
+        [], (1,), [1], (b"/bin/true",), [b"/bin/true"], ("/bin/true",), {}, object, (3, 2),
+        (2, 900), ("x",), [-1], [2**40], [2**32 - 1], range(3), True,
     ]  # fmt: skip
 
     def good(self, errpipe):
         rest = [True, False, *([-1] if SINCE_3_11 else []), None, None, None, -1, None]
-        rest += [True] if SINCE_3_11 else []
+        rest += [True] if HAS_ALLOW_VFORK else []
         streams = [-1] * 6
-        return [["true"], (b"/bin/true",), True, (errpipe[1],), None, None, *streams, *errpipe, *rest]
+        return [
+            ["true"],
+            (b"/bin/true",),
+            True,
+            (errpipe[1],),
+            None,
+            None,
+            *streams,
+            *errpipe,
+            *rest,
+        ]
 
     def call(self, function, change):
         """The exception's type and text, or what the child's status and report were."""
@@ -221,13 +352,13 @@ class TestArguments(unittest.TestCase):
         generator = random.Random(35823)
         count = len(self.good((0, 0)))
         # Not the pipe that reports, which both need, nor what CPython calls itself.
-        places = [p for p in range(count) if p not in (12, 13, count - 2 if SINCE_3_11 else count - 1)]
+        places = [place for place in range(count) if place not in (12, 13, PREEXEC_FN)]
         changes = [{place: value} for place in places for value in self.WRONG]
         for _ in range(1500):
             chosen = generator.sample(places, 2)
             changes.append({place: generator.choice(self.WRONG) for place in chosen})
         if not IS_ROOT:
-            changes = [c for c in changes if not set(c) & {count - 6, count - 5, count - 4}]
+            changes = [c for c in changes if not set(c) & {GID, GID + 1, GID + 2}]
         for change in changes:
             with self.subTest(change):
                 found, stock = self.call(rawspawn.fork_exec, change), self.call(STOCK, change)

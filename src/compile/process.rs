@@ -23,6 +23,7 @@ pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), 
 }
 
 /// What is left to say of the process, and the hook, which sees all of it.
+#[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     parent_death_signal(plan, input);
     no_new_privs(plan, input.request);
