@@ -14,7 +14,7 @@ wheel() {
     python3 -m venv "$out/build"
     "$out/build/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.7,<2' mypy ruff
     "$out/build/bin/maturin" build --quiet --release --manifest-path python/Cargo.toml --out "$out"
-    cd "$out"
+    cd "$out" || return
     for python in ${PYTHONS:-python3}; do
         rm -rf venv && "$python" -m venv venv
         venv/bin/pip install --quiet --disable-pip-version-check rawspawn-*.whl
