@@ -128,9 +128,39 @@ rawspawn_child_call:
         .cfi_endproc
         .size   rawspawn_child_call, . - rawspawn_child_call
 
+// What a stub starts with: an image of this section, of ops and of what they point to,
+// at the addresses of src/spawn/stub.rs. The frame is in memory of its own.
+
+        .set    STUB_OPS_HIGH, 0x20     // 0x200100, the first of them are the epilogue
+        .set    STUB_OPS_LOW,  0x100
+        .set    STUB_EPILOGUE_SIZE, 192
+        .set    STUB_FRAME_HIGH, 0x3f   // 0x3ff000
+        .set    STUB_FRAME_LOW, 0xf000
+
+        .globl  rawspawn_stub
+        .hidden rawspawn_stub
+        .type   rawspawn_stub,%function
+rawspawn_stub:
+        .cfi_startproc
+        .cfi_undefined x30
+        movz    x21, #STUB_FRAME_HIGH, lsl #16
+        movk    x21, #STUB_FRAME_LOW
+        movz    x20, #STUB_OPS_HIGH, lsl #16
+        movk    x20, #STUB_OPS_LOW
+        str     x20, [x21, #16]         // Frame.epilogue
+        add     x20, x20, #STUB_EPILOGUE_SIZE
+        mov     x22, #0                 // no exec has failed yet
+        b       .Lop
+        .cfi_endproc
+        .size   rawspawn_stub, . - rawspawn_stub
+
+        .globl  rawspawn_child_end
+        .hidden rawspawn_child_end
+rawspawn_child_end:
+
         .section .note.GNU-stack,"",%progbits
 
-// Neither entry is the target of an indirect jump: fit for BTI.
+// No entry is the target of an indirect jump: fit for BTI.
         .section .note.gnu.property,"a",%note
         .p2align 3
         .long   4, 16, 5                // name size, data size, NT_GNU_PROPERTY_TYPE_0

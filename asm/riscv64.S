@@ -141,4 +141,30 @@ rawspawn_child_call:
         .cfi_endproc
         .size   rawspawn_child_call, . - rawspawn_child_call
 
+// What a stub starts with: an image of this section, of ops and of what they point to,
+// at the addresses of src/spawn/stub.rs. The frame is in memory of its own.
+
+        .set    STUB_OPS,      0x200100 // the first of them are the epilogue
+        .set    STUB_EPILOGUE_SIZE, 192
+        .set    STUB_FRAME,    0x3ff000
+
+        .globl  rawspawn_stub
+        .hidden rawspawn_stub
+        .type   rawspawn_stub,@function
+rawspawn_stub:
+        .cfi_startproc
+        .cfi_undefined ra
+        li      s3, STUB_FRAME
+        li      s2, STUB_OPS
+        sd      s2, 16(s3)              // Frame.epilogue
+        addi    s2, s2, STUB_EPILOGUE_SIZE
+        li      s4, 0                   // no exec has failed yet
+        j       .Lop
+        .cfi_endproc
+        .size   rawspawn_stub, . - rawspawn_stub
+
+        .globl  rawspawn_child_end
+        .hidden rawspawn_child_end
+rawspawn_child_end:
+
         .section .note.GNU-stack,"",@progbits

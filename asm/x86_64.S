@@ -133,9 +133,35 @@ rawspawn_child_call:
         .cfi_endproc
         .size   rawspawn_child_call, . - rawspawn_child_call
 
+// What a stub starts with: an image of this section, of ops and of what they point to,
+// at the addresses of src/spawn/stub.rs. The frame is in memory of its own.
+
+        .set    STUB_OPS,      0x200100 // the first of them are the epilogue
+        .set    STUB_EPILOGUE_SIZE, 192
+        .set    STUB_FRAME,    0x3ff000
+
+        .globl  rawspawn_stub
+        .hidden rawspawn_stub
+        .type   rawspawn_stub,@function
+rawspawn_stub:
+        .cfi_startproc
+        .cfi_undefined rip
+        mov     r14d, STUB_FRAME
+        mov     r15d, STUB_OPS
+        mov     [r14 + 16], r15         // Frame.epilogue
+        add     r15, STUB_EPILOGUE_SIZE
+        xor     r13d, r13d              // no exec has failed yet
+        jmp     .Lop
+        .cfi_endproc
+        .size   rawspawn_stub, . - rawspawn_stub
+
+        .globl  rawspawn_child_end
+        .hidden rawspawn_child_end
+rawspawn_child_end:
+
         .section .note.GNU-stack,"",@progbits
 
-// Neither entry is the target of an indirect jump, so both are fit for IBT
+// No entry is the target of an indirect jump, so both are fit for IBT
 // and, as nothing returns, for shadow stacks.
         .section .note.gnu.property,"a",@note
         .p2align 3

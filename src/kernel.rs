@@ -43,6 +43,11 @@ pub enum Feature {
     /// and then copy the low part alone (`CLOSE_RANGE_UNSHARE`, Linux 5.9).
     /// Without it: clone copies all of the table.
     ShareFds = 512,
+    /// A memfd can be executed: `memfd_create(2)`, Linux 3.17, and `execveat(2)`, 3.19.
+    /// Refused where `vm.memfd_noexec` is 2, and by some security modules. Without it:
+    /// fork for a child with other credentials. Taken for granted until a spawn finds
+    /// that it is refused.
+    ExecMemfd = 1024,
 }
 
 /// What the running kernel offers.
@@ -51,7 +56,7 @@ pub struct Kernel(u32);
 
 impl Feature {
     /// Every feature.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Clone3,
         Self::ClearSighand,
         Self::CloseRange,
@@ -62,6 +67,7 @@ impl Feature {
         Self::Pidfd,
         Self::ClonePidfd,
         Self::ShareFds,
+        Self::ExecMemfd,
     ];
 }
 
@@ -73,7 +79,7 @@ const PROBED: u32 = 1 << 31;
 
 impl Kernel {
     /// A kernel that offers everything.
-    pub const NEWEST: Self = Self(1023);
+    pub const NEWEST: Self = Self(2047);
 
     /// What the running kernel offers, found out by the first call in this
     /// process: some harmless calls and a child that exits at once.
@@ -108,8 +114,13 @@ impl Kernel {
             kernel = kernel.without(Feature::Clone3);
         }
         let kernel = spawn::probe(kernel)?;
-        CURRENT.store(kernel.0 | PROBED, Ordering::Relaxed);
+        kernel.remember();
         Ok(kernel)
+    }
+
+    /// Has [`current`](Self::current) answer this from now on.
+    pub(crate) fn remember(self) {
+        CURRENT.store(self.0 | PROBED, Ordering::Relaxed);
     }
 
     /// Whether it offers `feature`.

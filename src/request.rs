@@ -10,6 +10,7 @@ use crate::compile::{Stages, dirs, fds, ids, limits, process, session};
 use crate::kernel::Kernel;
 use crate::mode::Modes;
 use crate::signal::SigSet;
+use crate::spawn::{STUB, Stub};
 
 /// A descriptor by its number.
 pub type RawFd = c_int;
@@ -260,6 +261,7 @@ pub struct Request<'a> {
     pub(crate) modes: Modes,
     pub(crate) kernel: Option<Kernel>,
     pub(crate) stages: Stages,
+    pub(crate) stub: Option<&'static Stub>,
 }
 
 impl<'a> Request<'a> {
@@ -305,6 +307,7 @@ impl<'a> Request<'a> {
             modes: Modes::Any,
             kernel: None,
             stages: Stages::NONE,
+            stub: None,
         }
     }
 
@@ -643,8 +646,9 @@ impl<'a> Request<'a> {
 
     /// Sets the real, effective and saved user id.
     ///
-    /// The child is made by fork: no process with other credentials ever shares
-    /// the caller's memory. See [`groups`](Self::groups) for what happens to them.
+    /// No process with other credentials ever shares the caller's memory: the child does
+    /// this in a stub ([`Mode::Stub`](crate::Mode::Stub)) where that has the capabilities
+    /// which it needs, else in a fork. See [`groups`](Self::groups) for what happens to them.
     ///
     /// # Errors
     ///
@@ -658,6 +662,7 @@ impl<'a> Request<'a> {
     pub const fn uid(&mut self, uid: u32) -> &mut Self {
         self.uid = Some(uid);
         self.stages.ids = Some(ids::stage);
+        self.stub = Some(&STUB);
         self
     }
 
@@ -674,10 +679,11 @@ impl<'a> Request<'a> {
     pub const fn gid(&mut self, gid: u32) -> &mut Self {
         self.gid = Some(gid);
         self.stages.ids = Some(ids::stage);
+        self.stub = Some(&STUB);
         self
     }
 
-    /// Sets the supplementary groups, by fork and before the group id.
+    /// Sets the supplementary groups, as [`uid`](Self::uid) and before the group id.
     ///
     /// Left unset, a change of the uid drops them all where that is permitted.
     ///
@@ -691,6 +697,7 @@ impl<'a> Request<'a> {
     pub const fn groups(&mut self, groups: Groups<'a>) -> &mut Self {
         self.groups = groups;
         self.stages.ids = Some(ids::stage);
+        self.stub = Some(&STUB);
         self
     }
 
@@ -886,6 +893,9 @@ impl<'a> Request<'a> {
     ///   had on this kernel.
     pub const fn modes(&mut self, modes: Modes) -> &mut Self {
         self.modes = modes;
+        if matches!(modes, Modes::Stub) {
+            self.stub = Some(&STUB);
+        }
         self
     }
 

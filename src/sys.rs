@@ -70,11 +70,16 @@ pub(crate) fn getdents64(fd: RawFd, buffer: &mut [MaybeUninit<u64>; 64]) -> Resu
 
 /// `RLIMIT_NOFILE`: the greater of the soft and the hard limit.
 pub(crate) fn descriptor_limit() -> Result<u64, Errno> {
+    limit(uapi::RLIMIT_NOFILE).map(|limit| limit.rlim_cur.max(limit.rlim_max))
+}
+
+/// `prlimit(0, resource)`.
+fn limit(resource: u32) -> Result<uapi::rlimit64, Errno> {
     let mut limit = uapi::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-    let nofile = uapi::RLIMIT_NOFILE as usize;
+    let resource = resource as usize;
     // SAFETY: The kernel writes one `rlimit64`.
-    let raw = unsafe { sc::syscall4(sc::nr::PRLIMIT64, 0, nofile, 0, &raw mut limit as usize) };
-    ret(raw).map(|_| limit.rlim_cur.max(limit.rlim_max))
+    let raw = unsafe { sc::syscall4(sc::nr::PRLIMIT64, 0, resource, 0, &raw mut limit as usize) };
+    ret(raw).map(|_| limit)
 }
 
 /// `getpid()`.
@@ -242,7 +247,16 @@ pub(crate) fn monotonic_ns() -> u64 {
 /// Waits until `fd` is readable or `timeout_ns` have passed; `Ok(false)` is
 /// both the latter and a signal.
 pub(crate) fn poll_readable(fd: RawFd, timeout_ns: u64) -> Result<bool, Errno> {
-    let mut poll = uapi::pollfd { fd, events: uapi::POLLIN as i16, revents: 0 };
+    poll(fd, uapi::POLLIN, timeout_ns)
+}
+
+/// Waits until nobody can write any more to the pipe `fd`, as [`poll_readable`] does.
+pub(crate) fn poll_hangup(fd: RawFd, timeout_ns: u64) -> Result<bool, Errno> {
+    poll(fd, 0, timeout_ns)
+}
+
+fn poll(fd: RawFd, events: u32, timeout_ns: u64) -> Result<bool, Errno> {
+    let mut poll = uapi::pollfd { fd, events: events as i16, revents: 0 };
     let mut timeout = uapi::timespec {
         tv_sec: (timeout_ns / 1_000_000_000) as i64,
         tv_nsec: (timeout_ns % 1_000_000_000) as i64,
@@ -355,10 +369,19 @@ const PAGE: usize = 4096;
 
 /// `pipe2(O_CLOEXEC)`: the reading end and the writing end.
 pub(crate) fn pipe() -> Result<(Fd, Fd), Errno> {
+    pipe_with(0)
+}
+
+/// The same, for reads and writes that do not wait.
+pub(crate) fn nonblocking_pipe() -> Result<(Fd, Fd), Errno> {
+    pipe_with(uapi::O_NONBLOCK)
+}
+
+fn pipe_with(flags: u32) -> Result<(Fd, Fd), Errno> {
+    let flags = (flags | uapi::O_CLOEXEC) as usize;
     let mut fds = [-1 as RawFd; 2];
     // SAFETY: The kernel writes two descriptors.
-    let raw =
-        unsafe { sc::syscall2(sc::nr::PIPE2, &raw mut fds as usize, uapi::O_CLOEXEC as usize) };
+    let raw = unsafe { sc::syscall2(sc::nr::PIPE2, &raw mut fds as usize, flags) };
     ret(raw).map(|_| (Fd::new(fds[0]), Fd::new(fds[1])))
 }
 
@@ -408,4 +431,114 @@ pub(crate) fn clone3_exists() -> bool {
     // SAFETY: A size below the first version's is refused before anything is read.
     let raw = unsafe { sc::syscall2(sc::nr::CLONE3, 0, 0) };
     matches!(ret(raw), Err(Errno::EINVAL))
+}
+
+/// `read(fd, buffer)`: how many bytes came.
+pub(crate) fn read(fd: RawFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let (start, size) = (buffer.as_mut_ptr(), buffer.len());
+    // SAFETY: The kernel writes at most `size` bytes.
+    ret(unsafe { sc::syscall3(sc::nr::READ, fd as usize, start as usize, size) })
+}
+
+/// Whether another process holds a lock of fcntl(2) on the file of `fd`.
+pub(crate) fn is_locked(fd: RawFd) -> bool {
+    let mut lock = LOCK.0;
+    // SAFETY: The kernel reads and writes one `flock`.
+    let raw = unsafe {
+        sc::syscall3(sc::nr::FCNTL, fd as usize, uapi::F_GETLK as usize, &raw mut lock as usize)
+    };
+    ret(raw).is_ok() && lock.l_type != uapi::F_UNLCK as i16
+}
+
+/// A lock of fcntl(2) of all of a file.
+pub(crate) struct Lock(uapi::flock);
+
+/// For writing, as an op points to it.
+pub(crate) static LOCK: Lock =
+    Lock(uapi::flock { l_type: uapi::F_WRLCK as i16, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 });
+
+/// A memfd that can be sealed and executed.
+pub(crate) fn memfd(name: &CStr) -> Result<Fd, Errno> {
+    let create = |flags: u32| {
+        // SAFETY: `name` is a C string.
+        ret(unsafe { sc::syscall2(sc::nr::MEMFD_CREATE, name.as_ptr() as usize, flags as usize) })
+    };
+    let flags = uapi::MFD_CLOEXEC | uapi::MFD_ALLOW_SEALING;
+    let fd = match create(flags | uapi::MFD_EXEC) {
+        // Below Linux 6.3 all of them can be executed.
+        Err(Errno::EINVAL) => create(flags)?,
+        result => result?,
+    };
+    Ok(Fd::new(fd as RawFd))
+}
+
+/// Writes `bytes` to `fd`, all of them.
+pub(crate) fn write_all(fd: RawFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        // SAFETY: The kernel reads `bytes`.
+        let raw = unsafe {
+            sc::syscall3(sc::nr::WRITE, fd as usize, bytes.as_ptr() as usize, bytes.len())
+        };
+        match ret(raw) {
+            Err(Errno::EINTR) => {}
+            result => bytes = bytes.get(result?..).unwrap_or_default(),
+        }
+    }
+    Ok(())
+}
+
+/// Forbids all changes to the memfd `fd`.
+pub(crate) fn seal(fd: RawFd) -> Result<(), Errno> {
+    let seals = uapi::F_SEAL_SEAL | uapi::F_SEAL_SHRINK | uapi::F_SEAL_GROW | uapi::F_SEAL_WRITE;
+    let command = uapi::F_ADD_SEALS as usize;
+    // SAFETY: The command touches no memory.
+    ret(unsafe { sc::syscall3(sc::nr::FCNTL, fd as usize, command, seals as usize) }).map(drop)
+}
+
+/// How long a file may become, by `RLIMIT_FSIZE`.
+pub(crate) fn file_size_limit() -> Result<u64, Errno> {
+    limit(uapi::RLIMIT_FSIZE).map(|limit| limit.rlim_cur)
+}
+
+/// `geteuid()`.
+pub(crate) fn geteuid() -> u32 {
+    // SAFETY: geteuid(2) touches no memory.
+    (unsafe { sc::syscall0(sc::nr::GETEUID) }) as u32
+}
+
+/// `prctl(option, a, b, 0, 0)`, for options that touch no memory.
+pub(crate) fn prctl(option: u32, a: u32, b: u32) -> Result<u32, Errno> {
+    // SAFETY: Such options are what it is for.
+    let raw = unsafe { sc::syscall5(sc::nr::PRCTL, option as usize, a as usize, b as usize, 0, 0) };
+    ret(raw).map(|value| value as u32)
+}
+
+/// The effective capabilities of the calling thread, a bit each.
+pub(crate) fn effective_capabilities() -> Result<u64, Errno> {
+    let mut header =
+        uapi::__user_cap_header_struct { version: uapi::_LINUX_CAPABILITY_VERSION_3, pid: 0 };
+    let none = uapi::__user_cap_data_struct { effective: 0, permitted: 0, inheritable: 0 };
+    let mut data = [none; 2];
+    // SAFETY: Version 3 has two of them, which the kernel writes.
+    let raw =
+        unsafe { sc::syscall2(sc::nr::CAPGET, &raw mut header as usize, &raw mut data as usize) };
+    let [low, high] = data;
+    ret(raw).map(|_| u64::from(low.effective) | u64::from(high.effective) << 32)
+}
+
+/// The most memory that this process has ever had resident, in KiB.
+pub(crate) fn most_resident() -> u64 {
+    let mut usage = no_usage();
+    // SAFETY: The kernel writes one `rusage`.
+    unsafe { sc::syscall2(sc::nr::GETRUSAGE, uapi::RUSAGE_SELF as usize, &raw mut usage as usize) };
+    usage.ru_maxrss as u64
+}
+
+/// `readlinkat(AT_FDCWD, path)`: whether there is such a link that may be read.
+pub(crate) fn read_link(path: &CStr) -> Result<(), Errno> {
+    let mut target = 0u8;
+    let (cwd, path) = (uapi::AT_FDCWD as usize, path.as_ptr() as usize);
+    // SAFETY: A C string, and room for the one byte that the kernel writes.
+    ret(unsafe { sc::syscall4(sc::nr::READLINKAT, cwd, path, &raw mut target as usize, 1) })
+        .map(drop)
 }

@@ -12,8 +12,8 @@ use rawspawn::{
 
 use crate::common::gate::Gate;
 use crate::common::{
-    Remains, Reporter, Room, Running, Setup, can_detach, each_setup, file_at, has_children,
-    isolated, open_and_close, open_fds, quick, test_children,
+    Remains, Reporter, Room, Running, Setup, be_large, can_detach, each_setup, file_at,
+    has_children, isolated, open_and_close, open_fds, quick, test_children, with_credentials,
 };
 
 /// Kernels that lack something, and modes: where a start may have to hold its caller.
@@ -299,7 +299,7 @@ fn a_start_that_has_to_wait_says_why() {
         // SAFETY: The hook does nothing.
         let hook = unsafe { Hook::new(nothing, std::ptr::null_mut()) };
         let rows: [(Ask<'_>, Mode, Reason); 5] = [
-            (&|request| _ = request.gid(0), Mode::Fork, Reason::Credentials),
+            (&|request| _ = request.gid(0), with_credentials(), Reason::Credentials),
             (&|request| _ = request.oom_score_adj(0), Mode::Vfork, Reason::OomScoreAdj),
             (&|request| _ = request.modes(Modes::Fork), Mode::Fork, Reason::Asked),
             (&|request| _ = request.modes(Modes::Vfork), Mode::Vfork, Reason::Asked),
@@ -309,6 +309,7 @@ fn a_start_that_has_to_wait_says_why() {
                 Reason::Kernel,
             ),
         ];
+        be_large();
         let start = |ask: Ask<'_>, mode, reason| {
             let mut request = Request::new(Exec::Path(exe), argv);
             ask(request.exec_fd(true));

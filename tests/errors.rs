@@ -12,7 +12,7 @@ use rawspawn::{
 use crate::common::seccomp::{Refuse, killing};
 use crate::common::{
     Remains, Room, Running, Setup, TempDir, each_setup, failure, forked, has_children, isolated,
-    quick, refused,
+    quick, refused, without_stub,
 };
 
 /// A request that fails.
@@ -172,6 +172,9 @@ fn what_a_filter_refuses() -> Vec<Case> {
         Case::refusing(Step::SignalMask, libc::SYS_rt_sigprocmask, io, |r| {
             r.signal_mask(SigSet::EMPTY);
         }),
+        Case::refusing(Step::Stub, libc::SYS_execveat, Errno::EACCES, nothing),
+        Case::refusing(Step::Stub, libc::SYS_memfd_create, Errno::EACCES, nothing),
+        Case::refusing(Step::Stub, libc::SYS_pipe2, Errno::EMFILE, nothing),
         Case::refusing(Step::Exec, libc::SYS_execve, io, nothing),
     ]
 }
@@ -265,9 +268,16 @@ fn assert_fails(case: &Case, setup: Setup, argv: CStrArray<'static>) {
 
 /// Whether `case` can be asked of a child made as `setup` says.
 fn fits(case: &Case, setup: Setup) -> bool {
-    let needs_fork = matches!(case.step, Step::Groups | Step::Gid | Step::Uid | Step::Hook);
+    let own_memory = matches!(case.step, Step::Groups | Step::Gid | Step::Uid | Step::Hook);
     let newest = setup.kernel == each_setup()[0].kernel;
-    (setup.mode == Mode::Fork || !needs_fork) && (newest || case.refuse.is_empty())
+    // The parent makes that call itself, for the stub.
+    let fcntl = case.refuse.iter().any(|refuse| refuse.call == libc::SYS_fcntl);
+    let fits = match setup.mode {
+        Mode::Fork => case.step != Step::Stub,
+        Mode::Stub => case.step != Step::Hook && !fcntl,
+        _ => !own_memory && case.step != Step::Stub,
+    };
+    fits && (newest || case.refuse.is_empty())
 }
 
 #[test]
@@ -286,13 +296,13 @@ fn a_step_that_fails_is_named_and_leaves_nothing() {
 fn bad_input_is_refused_before_any_process_exists() {
     isolated(|| {
         let (_, argv) = quick(0);
-        for setup in each_setup() {
+        for setup in without_stub() {
             for mut case in refusals() {
                 // Nothing can be made, so nothing was.
                 case.refuse = [libc::SYS_clone3, libc::SYS_clone]
                     .map(|call| Refuse::new(call, libc::EAGAIN))
                     .into();
-                if case.step != Step::Mode && (setup.mode == Mode::Fork || !is_credential(&case)) {
+                if case.step != Step::Mode && (setup.mode != Mode::Vfork || !is_credential(&case)) {
                     assert_fails(&case, setup, argv);
                 }
             }
@@ -483,7 +493,7 @@ fn a_spawn_that_failed_raises_no_sigchld_and_cannot_be_stolen() {
                 }
             });
             let _running = Running(&running);
-            for setup in each_setup() {
+            for setup in without_stub() {
                 if !setup.kernel.has(Feature::NoExitSignal) {
                     println!("skipped: SIGCHLD, which this system always sends");
                     continue;
@@ -505,6 +515,31 @@ fn a_spawn_that_failed_raises_no_sigchld_and_cannot_be_stolen() {
             Request::new(Exec::Path(exe), argv).spawn(&mut Room::new()).expect("a child");
         process.wait().expect("our child");
         assert_eq!(CHILD_SIGNALS.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn a_failure_in_a_stub_is_the_error_even_if_another_reaps_the_child() {
+    isolated(|| {
+        let running = AtomicU32::new(1);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while running.load(Ordering::Relaxed) > 0 {
+                    // SAFETY: A status is not asked for.
+                    unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+                }
+            });
+            let _running = Running(&running);
+            for setup in each_setup().into_iter().filter(|setup| setup.mode == Mode::Stub) {
+                for _ in 0..50 {
+                    let mut request = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
+                    setup.apply(&mut request);
+                    let error = request.spawn(&mut Room::new()).expect_err("nonexistent");
+                    assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)));
+                }
+            }
+        });
+        assert!(!has_children());
     });
 }
 

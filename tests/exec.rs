@@ -10,7 +10,9 @@ use rawspawn::{
 };
 
 use crate::common::seccomp::{Question, supervised};
-use crate::common::{Reporter, Room, TempDir, each_setup, failure, finish, isolated, quick, run};
+use crate::common::{
+    Reporter, Room, TempDir, each_setup, failure, finish, isolated, quick, run, without_stub,
+};
 
 /// Makes an executable file.
 fn executable(dir: &TempDir, name: &str, content: &str) -> CString {
@@ -212,7 +214,7 @@ fn a_busy_file_is_tried_again() {
         let path = dir.path().join("busy");
         std::fs::copy(exe.to_str().expect("a plain path"), &path).expect("our directory");
         let busy = dir.join("busy");
-        for setup in each_setup() {
+        for setup in without_stub() {
             if [Feature::CloseRange, Feature::Suspends].iter().any(|f| !setup.kernel.has(*f)) {
                 continue; // the child keeps the writer itself until exec
             }

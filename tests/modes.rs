@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{Errno, Exec, Feature, Groups, Hook, Kernel, Mode, Modes, Reason, Request, Step};
 
-use crate::common::{Room, each_setup, failure, forked, isolated, quick};
+use crate::common::{Room, be_large, failure, forked, is_root, isolated, quick, without_stub};
 
 unsafe extern "C" fn nothing(_: *mut c_void) -> i32 {
     0
@@ -82,18 +82,37 @@ const CASES: [(Ask, Option<Reason>); 7] = [
 #[test]
 fn memory_is_shared_wherever_that_is_safe_and_nowhere_else() {
     let (exe, argv) = quick(0);
+    be_large();
     for (ask, against) in CASES {
-        for lacks in [None, Some(Feature::SharedMemory), Some(Feature::Suspends)] {
+        let mut asked = Request::new(Exec::Path(exe), argv);
+        let has_hook = format!("{:?}", {
+            ask(&mut asked);
+            asked
+        })
+        .contains("hook: Some");
+        let features = [Feature::SharedMemory, Feature::Suspends, Feature::ExecMemfd];
+        for lacks in [None].into_iter().chain(features.map(Some)) {
             let kernel = lacks.map_or(Kernel::NEWEST, |lacks| Kernel::NEWEST.without(lacks));
-            let against = against.or(lacks.map(|_| Reason::Kernel));
-            for modes in [Modes::Any, Modes::Vfork, Modes::Fork] {
+            let shares_no_memory = lacks.filter(|lacks| *lacks != Feature::ExecMemfd);
+            let against = against.or(shares_no_memory.map(|_| Reason::Kernel));
+            for modes in [Modes::Any, Modes::Vfork, Modes::Fork, Modes::Stub] {
                 let mut request = Request::new(Exec::Path(exe), argv);
                 ask(&mut request);
                 request.kernel(kernel).modes(modes);
                 let mut room = Room::new();
                 let plan = request.plan(&mut room).map(|plan| (plan.mode(), plan.reason()));
+                let may_be_stub = !has_hook && lacks.is_none();
                 let expected = match (modes, against) {
-                    (Modes::Vfork, Some(_)) => Err((Step::Mode, Some(Errno::EOPNOTSUPP))),
+                    (Modes::Any, Some(Reason::Credentials)) if may_be_stub && is_root() => {
+                        Ok((Mode::Stub, Reason::Credentials))
+                    }
+                    (Modes::Stub, None) if may_be_stub => Ok((Mode::Stub, Reason::Asked)),
+                    (Modes::Stub, Some(Reason::Credentials)) if may_be_stub && is_root() => {
+                        Ok((Mode::Stub, Reason::Asked))
+                    }
+                    (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
+                        Err((Step::Mode, Some(Errno::EOPNOTSUPP)))
+                    }
                     (Modes::Vfork, None) => Ok((Mode::Vfork, Reason::Asked)),
                     (Modes::Fork, _) => Ok((Mode::Fork, Reason::Asked)),
                     (Modes::Any, None) => Ok((Mode::Vfork, Reason::Default)),
@@ -109,7 +128,7 @@ fn memory_is_shared_wherever_that_is_safe_and_nowhere_else() {
 fn what_a_hook_writes_is_seen_in_shared_memory_alone() {
     isolated(|| {
         let (exe, argv) = quick(0);
-        for setup in each_setup() {
+        for setup in without_stub() {
             let hook = if setup.mode == Mode::Vfork { sharing(write) } else { hook(write) };
             let before = WRITTEN.load(Ordering::Relaxed);
             let mut request = Request::new(Exec::Path(exe), argv);
@@ -126,7 +145,7 @@ fn what_a_hook_writes_is_seen_in_shared_memory_alone() {
 fn a_hook_that_fails_is_the_error() {
     isolated(|| {
         let (exe, argv) = quick(0);
-        for setup in each_setup() {
+        for setup in without_stub() {
             let hook = if setup.mode == Mode::Vfork { sharing(fail) } else { hook(fail) };
             let error = failure(setup, Request::new(Exec::Path(exe), argv).hook(hook));
             let found = (error.step(), error.errno().map(Errno::raw));

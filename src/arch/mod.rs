@@ -3,6 +3,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | `clone3` | `clone3(2)` whose child enters the loop of `asm/` |
+//! | `MACHINE` | `e_machine` of the stub |
 //! | `clone` | the same by `clone(2)`, for kernels below 5.3 and filters that refuse `clone3` |
 //!
 //! To port: write `asm/<arch>.S` and `src/arch/<arch>.rs`, run the tests of `tests.rs`.
@@ -27,7 +28,7 @@ mod imp;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64")))]
 compile_error!("no child loop for this architecture yet: see src/arch/mod.rs");
 
-pub(crate) use imp::{clone, clone3};
+pub(crate) use imp::{MACHINE, clone, clone3};
 
 /// What a child starts with.
 #[derive(Clone, Copy)]
@@ -54,6 +55,20 @@ unsafe extern "C" {
     /// The loop of `asm/`. Not a function: it is entered with its own registers
     /// and never returns.
     fn rawspawn_child();
+    /// What a stub starts with, behind the loop.
+    fn rawspawn_stub();
+    /// The end of all that is in `asm/`.
+    fn rawspawn_child_end();
+}
+
+/// The code of the child: what there is, and the place in it where a stub starts.
+pub(crate) fn code() -> (&'static [u8], usize) {
+    let [start, stub, end] = [rawspawn_child, rawspawn_stub, rawspawn_child_end]
+        .map(|symbol| (symbol as *const ()).cast::<u8>());
+    let length = end.addr() - start.addr();
+    // SAFETY: One section of the assembler file, from its first symbol to its last, which
+    // nobody writes to.
+    (unsafe { core::slice::from_raw_parts(start, length) }, stub.addr() - start.addr())
 }
 
 #[cfg(test)]

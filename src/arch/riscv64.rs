@@ -8,6 +8,9 @@ use linux_raw_sys::general::clone_args;
 
 use super::{CloneArgs, Start};
 
+/// `EM_RISCV`: what an executable is for.
+pub(crate) const MACHINE: u16 = 243;
+
 /// The `asm!` of a system call that clones: the child jumps into the loop.
 macro_rules! ecall {
     ($start:expr, $nr:expr, $a0:expr => $ret:ident, $($reg:tt = $value:expr),+ $(,)?) => {

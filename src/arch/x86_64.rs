@@ -7,6 +7,9 @@ use linux_raw_sys::general::clone_args;
 
 use super::{CloneArgs, Start};
 
+/// `EM_X86_64`: what an executable is for.
+pub(crate) const MACHINE: u16 = 62;
+
 /// Runs `clone3(2)`; the child enters the loop and never returns.
 ///
 /// Returns what the kernel told the parent: a pid, or a negated errno.

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use linux_raw_sys::general::{AT_EMPTY_PATH, timespec};
+use linux_raw_sys::general::{AT_EMPTY_PATH, F_SETFD, FD_CLOEXEC, timespec};
 
 use super::Input;
 use crate::array::CStrArray;
@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::plan::op::{Arg, Call, Tag, sys};
 use crate::plan::{Step, Text, Writer};
 use crate::request::{Exec, Request};
+use crate::spawn::MOST_BEFORE;
 
 /// Where a name is looked up if nothing says where.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -22,6 +23,25 @@ const MOST_RETRIES: u8 = 10;
 
 /// How long the child sleeps before the first retry, in nanoseconds.
 const FIRST_SLEEP: i64 = 1_000_000;
+
+/// What follows is the stub's; the program's descriptor passes through its exec.
+pub(crate) fn stub_stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    let request = input.request;
+    let tag = Tag::new(Step::Exec);
+    let kept = |fd| request.fds.iter().any(|action| action.child_fd() == fd);
+    match request.exec {
+        Exec::Fd(fd) if !kept(fd) => {
+            plan.push(tag, sys!(FCNTL, fd, F_SETFD, 0));
+            plan.begin_stub();
+            plan.push(tag, sys!(FCNTL, fd, F_SETFD, FD_CLOEXEC));
+        }
+        _ => plan.begin_stub(),
+    }
+    if plan.stub_at() > MOST_BEFORE {
+        return Err(Error::new(Step::Stub, 0, Errno::ENOBUFS));
+    }
+    Ok(())
+}
 
 /// Executes the program.
 #[inline]

@@ -242,9 +242,10 @@ enum Closing {
     List,
 }
 
-fn closing(Input { request, kernel, .. }: &Input<'_>) -> Closing {
-    // What tells of the exec, an emulated parent or whoever asked, lasts until then.
-    let tells = request.tells_of_exec() || !kernel.has(Feature::Suspends);
+fn closing(Input { request, kernel, mode, .. }: &Input<'_>) -> Closing {
+    // What tells of the exec, an emulated parent, that of a stub, or whoever asked, lasts
+    // until then.
+    let tells = request.tells_of_exec() || *mode == Mode::Stub || !kernel.has(Feature::Suspends);
     // A busy file may be so by a descriptor of the caller's, which the child has
     // a copy of: closed, not marked, or no retry would help.
     let wants_closing = request.busy_retries > 0 && !tells;
@@ -284,8 +285,12 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
         }
         (Closing::Close, _) => (0, None),
     };
-    // Above what was copied there is nothing but what the child has made.
-    let last = input.last_copied.unwrap_or(u32::MAX);
+    // Above what was copied there is nothing but what the child has made; before a stub,
+    // more may be copied.
+    let last = match (input.mode, input.last_copied) {
+        (Mode::Stub, _) | (_, None) => u32::MAX,
+        (_, Some(last)) => last,
+    };
     let mut first = STDERR as u32 + 1;
     while first <= last {
         let kept = next_kept(request.fds, exec, first).filter(|kept| *kept <= last);

@@ -26,6 +26,7 @@ use crate::plan::{Plan, Step, Storage, Text, Writer};
 use crate::request::{RawFd, Request};
 use crate::signal::SigSet;
 
+pub(crate) use exec::stub_stage;
 pub(crate) use fds::{all_sources, names, needs_maps_only};
 
 /// What the parent has read of itself, as far as the request depends on it.
@@ -66,7 +67,7 @@ impl<'a> Input<'a> {
 }
 
 /// Appends a run of steps.
-type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
+pub(crate) type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
 
 /// The stages that a request asks for, in their order.
 ///
@@ -104,6 +105,8 @@ impl Stages {
 /// - What is written to `/proc` needs the caller's root and credentials.
 /// - Files are opened and descriptors moved before limits are lowered.
 /// - The root and the working directory may need privileges: before the ids.
+/// - In a stub is what it is for, the ids, and what comes after them; and limits, or
+///   they would be those of its own exec.
 /// - Groups, then gid, then uid: each takes away the right to the one before.
 /// - Changing ids clears the parent death signal: after them.
 /// - The hook sees all of that, and every descriptor.
@@ -123,8 +126,11 @@ fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     ask(plan, limits)?;
     process::umask(plan, request)?;
     ask(plan, fds)?;
-    limits::rlimits(plan, request);
     ask(plan, dirs)?;
+    if let (Mode::Stub, Some(stub)) = (input.mode, request.stub) {
+        (stub.stage)(plan, input)?;
+    }
+    limits::rlimits(plan, request);
     ask(plan, ids)?;
     ask(plan, process)?;
     signals::actions(plan, input)?;
@@ -148,6 +154,7 @@ pub(crate) fn compile<'a>(
     }
     let shares_fds = input.last_copied.is_some();
     let needs_stack = writer.needs_stack();
+    let stub_at = writer.stub_at();
     Ok(Plan {
         ops: writer.finish()?,
         kernel,
@@ -160,6 +167,8 @@ pub(crate) fn compile<'a>(
         inherits_environ: request.envp.is_none(),
         shares_fds,
         needs_stack,
+        stub: request.stub,
+        stub_at,
     })
 }
 

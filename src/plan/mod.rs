@@ -8,6 +8,7 @@ mod calls;
 pub(crate) mod op;
 #[cfg(feature = "alloc")]
 mod owned;
+pub(crate) mod pointee;
 mod show;
 mod step;
 
@@ -29,6 +30,8 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
 use crate::request::RawFd;
+use crate::spawn::Stub;
+use calls::Kind;
 use op::{Arg, Call, IntoArg, Op, Tag, flags, flags_of};
 
 /// Room for a plan of up to `OPS` system calls and `WORDS` machine words of
@@ -75,7 +78,12 @@ pub struct Storage<'s> {
     words: &'s mut [MaybeUninit<usize>],
 }
 
-impl Storage<'_> {
+impl<'s> Storage<'s> {
+    /// Room for ops that need no texts.
+    pub(crate) fn for_ops(ops: &'s mut [MaybeUninit<Op<'static>>]) -> Self {
+        Self { ops, words: &mut [] }
+    }
+
     /// No room: to learn how much is needed.
     pub(crate) const fn none() -> Self {
         Self { ops: &mut [], words: &mut [] }
@@ -193,6 +201,10 @@ pub struct Plan<'a> {
     pub(crate) shares_fds: bool,
     /// An op calls a function on the stack below the frame.
     pub(crate) needs_stack: bool,
+    /// What runs a plan that is for a stub.
+    pub(crate) stub: Option<&'static Stub>,
+    /// The first op of the stub, if it is for one.
+    pub(crate) stub_at: usize,
 }
 
 impl Plan<'_> {
@@ -208,7 +220,7 @@ impl Plan<'_> {
 
     /// Why the calling thread has to wait for the exec, if it has to.
     pub(crate) fn why_wait(&self) -> Option<Reason> {
-        if self.mode == Mode::Fork || self.reason == Reason::Asked {
+        if matches!(self.mode, Mode::Fork | Mode::Stub) || self.reason == Reason::Asked {
             return Some(self.reason);
         }
         self.ops.iter().find_map(|op| match op.tag.step {
@@ -220,10 +232,14 @@ impl Plan<'_> {
         })
     }
 
-    /// Whether a call may have `fd` for an argument: it has the number for one of the
-    /// first two, among which all descriptors are.
+    /// Whether an argument of a call is the descriptor `fd`.
     pub(crate) fn names(&self, fd: RawFd) -> bool {
-        self.ops.iter().any(|op| [op.args[0].value(), op.args[1].value()].contains(&(fd as isize)))
+        self.ops.iter().any(|op| {
+            calls::kinds(op).is_some_and(|(_, kinds)| {
+                let mut args = kinds.iter().zip(&op.args);
+                args.any(|(kind, arg)| matches!(kind, Kind::Fd) && arg.value() == fd as isize)
+            })
+        })
     }
 
     /// The step and item of the op at `address`, as a child reported it.
@@ -246,6 +262,8 @@ pub(crate) struct Writer<'a> {
     too_small: bool,
     /// Whether an op calls a function on the stack below the frame.
     needs_stack: bool,
+    /// The first op of the stub.
+    stub_at: usize,
     /// What is written to once there is no room.
     spare: Op<'a>,
 }
@@ -253,7 +271,8 @@ pub(crate) struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub(crate) fn new(Storage { ops, words }: Storage<'a>) -> Self {
         let needed = Needed { ops: 0, words: 0 };
-        Self { ops, words, needed, too_small: false, needs_stack: false, spare: Op::NONE }
+        let (too_small, needs_stack, stub_at) = (false, false, usize::MAX);
+        Self { ops, words, needed, too_small, needs_stack, stub_at, spare: Op::NONE }
     }
 
     /// Appends `call` as part of `tag`, and returns the op to say more of it.
@@ -291,7 +310,6 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends a copy of `op`, whose arguments now are `args`.
-    #[cfg(feature = "alloc")]
     pub(crate) fn copy(&mut self, op: &Op<'_>, args: [Arg<'a>; 6]) {
         let Op { nr, ok_errno, flags, guard, want, tag, .. } = *op;
         let slot = self.push(tag, Call { nr, flags, args: &[] });
@@ -420,8 +438,23 @@ impl<'a> Writer<'a> {
         self.needs_stack
     }
 
+    /// What is appended from now on is for the stub.
+    pub(crate) fn begin_stub(&mut self) {
+        self.stub_at = self.needed.ops;
+    }
+
+    /// The first op of the stub.
+    pub(crate) fn stub_at(&self) -> usize {
+        self.stub_at
+    }
+
     /// The ops, the last of which with `EXEC` reports.
     pub(crate) fn finish(self) -> Result<&'a [Op<'a>], Error> {
+        self.finish_mut().map(|ops| &*ops)
+    }
+
+    /// The same, for last changes.
+    pub(crate) fn finish_mut(self) -> Result<&'a mut [Op<'a>], Error> {
         let too_small = Error::new(Step::Plan, 0, Errno::ENOBUFS);
         if self.too_small {
             return Err(too_small);

@@ -8,12 +8,10 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use core::slice;
 
-use linux_raw_sys::general as uapi;
-
-use super::calls::{Kind, kinds};
 use super::op::{Arg, Op, flags};
+use super::pointee::{Pointee, pointee};
 use super::{HeapBuffer, Plan, Step, Storage, Writer};
-use crate::array::{CStrArray, c_str};
+use crate::array::CStrArray;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::request::FdAction;
@@ -90,11 +88,17 @@ fn copy(plan: &Plan<'_>, writer: &mut Writer<'_>) {
         let mut args = op.args.map(|arg| Arg::raw(arg.as_ptr()));
         if op.flags & flags::CALL != 0 {
             args[1] = kept(op.args[1], writer);
-        } else if let Some((_, kinds)) = kinds(op) {
-            for (place, kind) in kinds.iter().enumerate() {
-                let from_frame = place == 2 && op.flags & flags::FRAME != 0;
-                if !from_frame && op.args[place].value() != 0 {
-                    args[place] = argument(*kind, op, place, writer, &mut known);
+        } else {
+            for (place, arg) in args.iter_mut().enumerate() {
+                match pointee(op, place) {
+                    // SAFETY: There is as much as it says.
+                    Some(Pointee::Bytes(start, size)) => {
+                        *arg = Arg::raw(unsafe { writer.bytes(start, size) }.cast());
+                    }
+                    Some(Pointee::Strings(array, which)) => {
+                        *arg = strings(array, writer, &mut known[which]);
+                    }
+                    None => {}
                 }
             }
         }
@@ -102,49 +106,18 @@ fn copy(plan: &Plan<'_>, writer: &mut Writer<'_>) {
     }
 }
 
-/// The argument of `op` at `place`, with what it points to copied.
-fn argument<'a>(
-    kind: Kind,
-    op: &Op<'_>,
-    place: usize,
-    writer: &mut Writer<'a>,
-    known: &mut [Known; 2],
-) -> Arg<'a> {
-    let start = op.args[place].as_ptr::<u8>();
-    let before = || op.args[place.saturating_sub(1)].value() as usize;
-    let size = match kind {
-        // SAFETY: `compile` made the op with a C string that lives as long as the plan.
-        Kind::Text => unsafe { c_str(start.cast()) }.to_bytes_with_nul().len(),
-        Kind::CInt => size_of::<i32>(),
-        Kind::Rlimit => size_of::<uapi::rlimit64>(),
-        // `signals` has tables of this size, at least as long as the kernel's.
-        Kind::Sigaction => size_of::<[usize; 4]>(),
-        Kind::Sigset => size_of::<u64>(),
-        Kind::Timespec => size_of::<uapi::timespec>(),
-        Kind::Cpus => before(),
-        Kind::Gids => before() * size_of::<u32>(),
-        Kind::Strings => return strings(start, writer, &mut known[0]),
-        Kind::Environ => return strings(start, writer, &mut known[1]),
-        _ => return Arg::raw(start.cast()),
-    };
-    // SAFETY: The table of calls says how much there is.
-    Arg::raw(unsafe { writer.bytes(start, size) }.cast())
-}
-
-/// A copy of the array of strings at `start`: pointers, and then all that they point to.
-fn strings<'a>(start: *const u8, writer: &mut Writer<'a>, known: &mut Known) -> Arg<'a> {
-    if known.0 != start.cast() {
-        // SAFETY: `compile` made the op with such an array, which lives as long as the
-        // plan.
-        let array = unsafe { CStrArray::from_ptr(start.cast()) };
+/// A copy of `array`: pointers, and then all that they point to.
+fn strings<'a>(array: CStrArray<'_>, writer: &mut Writer<'a>, known: &mut Known) -> Arg<'a> {
+    let start = array.as_ptr().cast();
+    if known.0 != start {
         let length = |string: &CStr| string.to_bytes_with_nul().len();
         let (count, bytes) =
             array.iter().fold((1, 0), |(n, bytes), string| (n + 1, bytes + length(string)));
         let place = match writer.words(count + bytes.div_ceil(size_of::<usize>())) {
             Some(words) => write_strings(array, count, words),
-            None => start.cast(),
+            None => start,
         };
-        *known = (start.cast(), place);
+        *known = (start, place);
     }
     Arg::raw(known.1)
 }

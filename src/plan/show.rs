@@ -45,12 +45,16 @@ fn names(kind: Kind) -> &'static [(u32, &'static str)] {
 impl fmt::Display for Plan<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, op) in self.ops.iter().enumerate() {
+            if number == self.stub_at {
+                f.write_str(" -  stub           execveat(stub, \"\", …)\n")?;
+            }
             line(f, Some(number), op)?;
         }
         line(f, None, &EPILOGUE[0])?;
         f.write_str("mode ")?;
         f.write_str(match self.mode {
             Mode::Vfork => "vfork: CLONE_VM|CLONE_VFORK",
+            Mode::Stub => "stub: CLONE_VM|CLONE_VFORK",
             _ => "fork: CLONE_VFORK",
         })?;
         f.write_str(if self.shares_fds { "|CLONE_FILES" } else { "" })?;

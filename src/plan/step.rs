@@ -51,12 +51,14 @@ pub enum Step {
     Open,
     /// A descriptor closed, `close(2)`.
     Close,
-    /// A resource limit, `prlimit(2)`.
-    Rlimit,
     /// The root directory, `chroot(2)`.
     Root,
     /// The working directory, `chdir(2)` or `fchdir(2)`.
     CurrentDir,
+    /// The stub, in [`Mode::Stub`](crate::Mode::Stub): made by the parent, and executed.
+    Stub,
+    /// A resource limit, `prlimit(2)`.
+    Rlimit,
     /// The supplementary groups, `setgroups(2)`.
     Groups,
     /// The group ids, `setresgid(2)`.
@@ -87,7 +89,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Plan,
         Self::Arguments,
         Self::Environment,
@@ -109,9 +111,10 @@ impl Step {
         Self::Move,
         Self::Open,
         Self::Close,
-        Self::Rlimit,
         Self::Root,
         Self::CurrentDir,
+        Self::Stub,
+        Self::Rlimit,
         Self::Groups,
         Self::Gid,
         Self::Uid,
@@ -171,9 +174,10 @@ umask|set the umask\n\
 move|move a descriptor\n\
 open|open a file\n\
 close|close a descriptor\n\
-rlimit|set a resource limit\n\
 root|change the root\n\
 cwd|chdir to the working directory\n\
+stub|execute the stub\n\
+rlimit|set a resource limit\n\
 groups|set the groups\n\
 gid|set the group ids\n\
 uid|set the user ids\n\

@@ -9,7 +9,10 @@ mod batch;
 mod detached;
 pub(crate) mod fallback;
 mod fork;
+mod stub;
 mod vfork;
+
+pub(crate) use stub::{MOST_BEFORE, STUB, Stub};
 
 pub use batch::{Job, spawn_all};
 #[cfg(feature = "alloc")]
@@ -29,7 +32,7 @@ use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::low::{Lent, LowFds};
-use crate::mode::{self, Mode};
+use crate::mode::{self, Mode, Modes};
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
@@ -114,7 +117,12 @@ impl Request<'_> {
         let (mode, _) = mode::choose(self, kernel)?;
         // A table that is shared takes more ops than one that is not.
         let caller = Caller { sources_open: true, ..caller(self, Attempt::on(kernel)) };
-        compile::needed(&Input::new(self, kernel, mode, caller))
+        match compile::needed(&Input::new(self, kernel, mode, caller)) {
+            Err(error) if self.is_for_fork(error) => {
+                compile::needed(&Input::new(self, kernel, Mode::Fork, caller))
+            }
+            result => result,
+        }
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
@@ -126,6 +134,16 @@ impl Request<'_> {
             Err(error) if self.kernel.is_none() && self.may_be_repeated(error) => {
                 let now = Kernel::probe()?;
                 if now == kernel { result } else { self.spawn_on(Attempt::on(now), storage) }
+            }
+            // A security module refuses to execute it, or there is no descriptor for it.
+            Err(error) if self.is_for_fork(error) && self.opens_again() => {
+                let without = kernel.without(Feature::ExecMemfd);
+                let refused =
+                    matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::ENOSYS));
+                if refused && self.kernel.is_none() {
+                    without.remember();
+                }
+                self.spawn_on(Attempt::on(without), storage)
             }
             // The child found another parent, but we are alive: it is in a PID
             // namespace without us, where a parent's pid is 0.
@@ -153,6 +171,11 @@ impl Request<'_> {
         }
     }
 
+    /// Whether a stub, which `error` is about, is but one way to do it.
+    fn is_for_fork(&self, error: Error) -> bool {
+        error.step() == Step::Stub && self.modes == Modes::Any
+    }
+
     /// Whether a second child can open what a first one has opened.
     fn opens_again(&self) -> bool {
         let exclusive = uapi::O_EXCL as i32;
@@ -170,7 +193,13 @@ impl Request<'_> {
         let kernel = attempt.kernel;
         let (mode, reason) = mode::choose(self, kernel)?;
         let caller = caller(self, attempt);
-        compile::compile(&Input::new(self, kernel, mode, caller), reason, storage)
+        let mut input = Input::new(self, kernel, mode, caller);
+        // Too many steps may come before it.
+        if mode == Mode::Stub && compile::needed(&input).is_err_and(|error| self.is_for_fork(error))
+        {
+            input = Input::new(self, kernel, Mode::Fork, caller);
+        }
+        compile::compile(&input, reason, storage)
     }
 }
 
@@ -204,9 +233,10 @@ impl Plan<'_> {
     }
 
     fn run(&self) -> Result<Process, Error> {
-        match self.mode {
-            Mode::Fork => fork::run(self),
-            _ => vfork::run(self),
+        match (self.mode, self.stub) {
+            (Mode::Vfork | Mode::Detached, _) => vfork::run(self),
+            (Mode::Stub, Some(stub)) => (stub.run)(self),
+            (Mode::Stub | Mode::Fork, _) => fork::run(self),
         }
     }
 }
@@ -323,7 +353,7 @@ const fn concerns_cgroup(errno: Errno) -> bool {
 /// The flags that make a child in `mode`.
 const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
     let memory = match mode {
-        Mode::Vfork => uapi::CLONE_VM | uapi::CLONE_VFORK,
+        Mode::Vfork | Mode::Stub => uapi::CLONE_VM | uapi::CLONE_VFORK,
         Mode::Fork => uapi::CLONE_VFORK,
         Mode::Detached => uapi::CLONE_VM | uapi::CLONE_CHILD_CLEARTID,
     };

@@ -40,9 +40,9 @@ pub(crate) struct Setup {
 pub(crate) fn each_setup() -> Vec<Setup> {
     let kernel = Kernel::current().expect("a child can be made");
     let mut setups = Vec::new();
-    for mode in [Mode::Vfork, Mode::Fork] {
-        if mode == Mode::Vfork && !kernel.has(Feature::SharedMemory) {
-            println!("skipped: vfork, which shares no memory here");
+    for mode in [Mode::Vfork, Mode::Fork, Mode::Stub] {
+        if mode != Mode::Fork && !kernel.has(Feature::SharedMemory) {
+            println!("skipped: {mode:?}, which shares no memory here");
             continue;
         }
         let lacks = [
@@ -54,12 +54,17 @@ pub(crate) fn each_setup() -> Vec<Setup> {
         ];
         setups.push(Setup { mode, kernel });
         for feature in lacks {
-            if kernel.has(feature) {
+            // Others must be marked in a stub, and not be closed or listed.
+            let marks = kernel.without(feature).has(Feature::CloseRangeCloexec);
+            let fits = mode != Mode::Stub || marks;
+            if kernel.has(feature) && fits {
                 setups.push(Setup { mode, kernel: kernel.without(feature) });
             }
         }
         let oldest = kernel.without(Feature::CloseRange).without(Feature::Clone3);
-        setups.push(Setup { mode, kernel: oldest });
+        if mode != Mode::Stub {
+            setups.push(Setup { mode, kernel: oldest });
+        }
     }
     // An emulator: fork, and the parent is not suspended.
     let kernel = kernel.without(Feature::Suspends);
@@ -67,6 +72,27 @@ pub(crate) fn each_setup() -> Vec<Setup> {
     // And one that lacks what passes over its pipe.
     setups.push(Setup { mode: Mode::Fork, kernel: kernel.without(Feature::CloseRangeCloexec) });
     setups
+}
+
+/// The same without a stub, which runs no hook.
+pub(crate) fn without_stub() -> Vec<Setup> {
+    each_setup().into_iter().filter(|setup| setup.mode != Mode::Stub).collect()
+}
+
+/// Sees to it that a stub is faster than a copy of this process's memory.
+pub(crate) fn be_large() {
+    std::hint::black_box(vec![1u8; 8 << 20]);
+}
+
+/// The mode of a child with other credentials.
+pub(crate) fn with_credentials() -> Mode {
+    if is_root() { Mode::Stub } else { Mode::Fork }
+}
+
+/// Whether this process may do whatever it likes.
+pub(crate) fn is_root() -> bool {
+    // SAFETY: Touches no memory.
+    unsafe { libc::geteuid() == 0 }
 }
 
 /// Whether a child can share memory with a parent that goes on.
@@ -80,6 +106,7 @@ impl Setup {
         request.kernel(self.kernel);
         request.modes(match self.mode {
             Mode::Vfork => Modes::Vfork,
+            Mode::Stub => Modes::Stub,
             _ => Modes::Fork,
         });
     }

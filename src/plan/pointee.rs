@@ -1,0 +1,51 @@
+//! What the arguments of an op point to: for those who copy a plan.
+#![allow(unsafe_code)]
+
+use linux_raw_sys::general as uapi;
+
+use super::calls::{Kind, kinds};
+use super::op::{Op, flags};
+use crate::array::{CStrArray, c_str};
+
+/// What an argument points to.
+#[derive(Clone, Copy)]
+pub(crate) enum Pointee<'a> {
+    /// So many bytes.
+    Bytes(*const u8, usize),
+    /// An array of strings: `argv`, which is 0 here, or the environment, 1. Each exec op
+    /// has the same.
+    Strings(CStrArray<'a>, usize),
+}
+
+/// What argument `place` of `op`, one that `compile` made and that is no call of Rust,
+/// points to; `None` if it is no pointer to what lives as long as the plan.
+pub(crate) fn pointee<'a>(op: &Op<'a>, place: usize) -> Option<Pointee<'a>> {
+    let (_, kinds) = kinds(op)?;
+    let from_frame = place == 2 && op.flags & flags::FRAME != 0;
+    let arg = op.args.get(place).filter(|arg| !from_frame && arg.value() != 0)?;
+    let start = arg.as_ptr::<u8>();
+    let before = || {
+        let before = op.args.get(place.wrapping_sub(1));
+        before.map_or(0, |count| count.value() as usize)
+    };
+    let size = match kinds.get(place)? {
+        // SAFETY: `compile` made the op with a C string that lives as long as the plan.
+        Kind::Text => unsafe { c_str(start.cast()) }.to_bytes_with_nul().len(),
+        Kind::CInt => size_of::<i32>(),
+        Kind::Rlimit => size_of::<uapi::rlimit64>(),
+        // `signals` has tables of this size, at least as long as the kernel's.
+        Kind::Sigaction => size_of::<[usize; 4]>(),
+        Kind::Sigset => size_of::<u64>(),
+        Kind::Timespec => size_of::<uapi::timespec>(),
+        Kind::Cpus => before(),
+        Kind::Gids => before() * size_of::<u32>(),
+        kind @ (Kind::Strings | Kind::Environ) => {
+            // SAFETY: `compile` made the op with such an array, which lives as long as
+            // the plan.
+            let array = unsafe { CStrArray::from_ptr(start.cast()) };
+            return Some(Pointee::Strings(array, usize::from(matches!(kind, Kind::Environ))));
+        }
+        _ => return None,
+    };
+    Some(Pointee::Bytes(start, size))
+}
