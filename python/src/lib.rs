@@ -25,6 +25,7 @@ use arguments::{Arguments, Strings};
 /// How many children were made, and how.
 static VFORK: AtomicU64 = AtomicU64::new(0);
 static FORK: AtomicU64 = AtomicU64::new(0);
+static STUB: AtomicU64 = AtomicU64::new(0);
 static DELEGATED: AtomicU64 = AtomicU64::new(0);
 static FAILED: AtomicU64 = AtomicU64::new(0);
 
@@ -119,7 +120,11 @@ struct Made {
 fn make(py: Python<'_>, arguments: &Arguments, extras: &Extras) -> PyResult<Made> {
     let failure = match py.detach(|| run(arguments, extras)) {
         Ok(mut process) => {
-            let count = if process.mode() == Mode::Vfork { &VFORK } else { &FORK };
+            let count = match process.mode() {
+                Mode::Vfork => &VFORK,
+                Mode::Stub => &STUB,
+                _ => &FORK,
+            };
             count.fetch_add(1, Ordering::Relaxed);
             return Ok(Made { pid: process.pid(), pidfd: process.take_pidfd() });
         }
@@ -170,8 +175,9 @@ impl Failure {
 #[pyfunction]
 fn counts(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let counts = PyDict::new(py);
-    let all = [("vfork", &VFORK), ("fork", &FORK), ("delegated", &DELEGATED), ("failed", &FAILED)];
-    for (name, count) in all {
+    let made = [("vfork", &VFORK), ("stub", &STUB), ("fork", &FORK)];
+    let others = [("delegated", &DELEGATED), ("failed", &FAILED)];
+    for (name, count) in made.into_iter().chain(others) {
         counts.set_item(name, count.load(Ordering::Relaxed))?;
     }
     Ok(counts)

@@ -57,12 +57,12 @@ class TestMode(Installed):
         self.assert_made(vfork=1)
 
     @unittest.skipUnless(IS_ROOT, "other credentials, which take root")
-    def test_other_credentials_do_not(self):
+    def test_other_credentials_change_in_a_program_of_their_own(self):
         for credentials in ({"user": 1}, {"group": 1}, {"extra_groups": [1]}):
             with self.subTest(credentials):
                 before = rawspawn.counts()
                 self.assertEqual(subprocess.call(["/bin/true"], **credentials), 0)
-                self.assertEqual(changed(before), {"fork": 1})
+                self.assertEqual(changed(before), {"stub": 1})
 
     def test_preexec_fn_is_cpythons_own_fork(self):
         calls = []
@@ -94,18 +94,29 @@ class TestMode(Installed):
             "import rawspawn, subprocess; rawspawn.install()\n"
             "subprocess._USE_POSIX_SPAWN = False; subprocess.call(%s)"
         )
-        rows = [("['/bin/true']", True), ("['/bin/true'], preexec_fn=lambda: None", False)]
+        rows = [
+            ("['/bin/true']", True),
+            ("['/bin/true'], preexec_fn=lambda: None", False),
+            ("['/bin/true'], umask=0o77, start_new_session=True", True),
+        ]
         if IS_ROOT:
-            rows.append(("['/bin/true'], user=1", False))
+            rows.append(("['/bin/true'], user=1", True))
+        calls = "trace=clone,clone3,vfork,execve,execveat,setresuid"
         for arguments, shares in rows:
             with self.subTest(arguments), tempfile.NamedTemporaryFile("r") as trace:
-                command = ["strace", "-f", "-o", trace.name, "-e", "trace=clone,clone3,vfork"]
+                command = ["strace", "-f", "-o", trace.name, "-e", calls]
                 subprocess.run([*command, sys.executable, "-c", program % arguments], check=True)
+                text = trace.read()
                 # The last child is the one; before it is the probe of the kernel.
-                last = re.findall(r"flags=([A-Z_|]+)", trace.read())[-1]
+                last = re.findall(r"flags=([A-Z_|]+)", text)[-1]
                 self.assertEqual("CLONE_VM" in last, shares, last)
                 if shares:
                     self.assertIn("CLONE_VFORK", last)
+                if "user" in arguments:
+                    # Not in this memory, but in that of what the child executes first.
+                    child = re.search(r"^(\d+) +setresuid\(1", text, re.MULTILINE)[1]
+                    calls_of_child = re.findall(rf"^{child} +(\w+)\(", text, re.MULTILINE)
+                    self.assertEqual(calls_of_child, ["execveat", "setresuid", "execve"])
 
 
 class TestFallback(Installed):
