@@ -13,7 +13,8 @@ pub enum Mode {
     /// `CLONE_VM|CLONE_VFORK`: the child borrows the caller's memory, the
     /// calling thread waits. The cost does not depend on the caller's size.
     Vfork,
-    /// `CLONE_VFORK` alone: the child has a copy, the calling thread waits.
+    /// `CLONE_VFORK` alone: the child has a copy, the calling thread waits. If the child's
+    /// credentials change, so that another user may stop it, this holds the caller too.
     Fork,
     /// `CLONE_VM` alone: the child borrows memory that is kept for it, and the calling
     /// thread goes on at once. Of what is started by `Request::start` or together by
@@ -22,9 +23,8 @@ pub enum Mode {
     /// `CLONE_VM|CLONE_VFORK` until the child executes a stub, a small program that the
     /// spawn makes: there it has memory of its own, and changes its credentials. The calling
     /// thread waits until the stub has executed the program. A copy of the caller's memory
-    /// is never made, so that the cost does not depend on the caller's size. Chosen for other
-    /// credentials, unless the caller has never had more than 6 MiB resident: then a fork is
-    /// as fast.
+    /// is never made, so that the cost does not depend on the caller's size; and who may stop
+    /// the child, as another user may whose credentials it gets, does not hold the caller.
     ///
     /// A spawn that fails in the stub sends `SIGCHLD`, as the child has executed something by
     /// then.
@@ -77,12 +77,12 @@ pub(crate) fn choose(request: &Request<'_>, kernel: Kernel) -> Result<(Mode, Rea
     } else {
         None
     };
-    let stub = || request.stub.filter(|stub| (stub.is_sound)(request, kernel));
+    let may_be_stub = || request.stub.is_some_and(|stub| (stub.is_sound)(request, kernel));
     match (request.modes, against) {
-        (Modes::Any, Some(Reason::Credentials)) if stub().is_some_and(|stub| (stub.pays)()) => {
+        (Modes::Any, Some(Reason::Credentials)) if may_be_stub() => {
             Ok((Mode::Stub, Reason::Credentials))
         }
-        (Modes::Stub, _) if stub().is_some() => Ok((Mode::Stub, Reason::Asked)),
+        (Modes::Stub, _) if may_be_stub() => Ok((Mode::Stub, Reason::Asked)),
         (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
             Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP))
         }

@@ -526,14 +526,6 @@ pub(crate) fn effective_capabilities() -> Result<u64, Errno> {
     ret(raw).map(|_| u64::from(low.effective) | u64::from(high.effective) << 32)
 }
 
-/// The most memory that this process has ever had resident, in KiB.
-pub(crate) fn most_resident() -> u64 {
-    let mut usage = no_usage();
-    // SAFETY: The kernel writes one `rusage`.
-    unsafe { sc::syscall2(sc::nr::GETRUSAGE, uapi::RUSAGE_SELF as usize, &raw mut usage as usize) };
-    usage.ru_maxrss as u64
-}
-
 /// `readlinkat(AT_FDCWD, path)`: whether there is such a link that may be read.
 pub(crate) fn read_link(path: &CStr) -> Result<(), Errno> {
     let mut target = 0u8;

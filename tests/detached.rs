@@ -12,8 +12,8 @@ use rawspawn::{
 
 use crate::common::gate::Gate;
 use crate::common::{
-    Remains, Reporter, Room, Running, Setup, be_large, can_detach, each_setup, file_at,
-    has_children, isolated, open_and_close, open_fds, quick, test_children, with_credentials,
+    Remains, Reporter, Room, Running, Setup, can_detach, each_setup, file_at, has_children,
+    isolated, open_and_close, open_fds, quick, test_children, with_credentials,
 };
 
 /// Kernels that lack something, and modes: where a start may have to hold its caller.
@@ -309,7 +309,6 @@ fn a_start_that_has_to_wait_says_why() {
                 Reason::Kernel,
             ),
         ];
-        be_large();
         let start = |ask: Ask<'_>, mode, reason| {
             let mut request = Request::new(Exec::Path(exe), argv);
             ask(request.exec_fd(true));

@@ -5,8 +5,7 @@ use std::os::fd::AsRawFd;
 use crate::common::child::{End, ending};
 use crate::common::fork::Sleeper;
 use crate::common::{
-    Remains, Reporter, Room, Setup, be_large, each_setup, failure, finish, isolated, report,
-    with_credentials,
+    Remains, Reporter, Room, Setup, each_setup, failure, finish, isolated, report, with_credentials,
 };
 use rawspawn::{Errno, Exec, Groups, Mode, Modes, Reason, Request, Step};
 
@@ -106,7 +105,6 @@ fn other_credentials_never_share_memory() {
         |r| _ = r.groups(Groups::Set(&ONE)),
         |r| _ = r.groups(Groups::Set(&[])),
     ];
-    be_large();
     for (number, change) in changes.iter().enumerate() {
         let mut request = ending(End::Exit(0));
         change(&mut request);

@@ -28,5 +28,6 @@ mod plans;
 mod processes;
 mod session;
 mod signals;
+mod stub;
 mod threads;
 mod tidy;

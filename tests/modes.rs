@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{Errno, Exec, Feature, Groups, Hook, Kernel, Mode, Modes, Reason, Request, Step};
 
-use crate::common::{Room, be_large, failure, forked, is_root, isolated, quick, without_stub};
+use crate::common::{Room, failure, forked, is_root, isolated, quick, without_stub};
 
 unsafe extern "C" fn nothing(_: *mut c_void) -> i32 {
     0
@@ -82,7 +82,6 @@ const CASES: [(Ask, Option<Reason>); 7] = [
 #[test]
 fn memory_is_shared_wherever_that_is_safe_and_nowhere_else() {
     let (exe, argv) = quick(0);
-    be_large();
     for (ask, against) in CASES {
         let mut asked = Request::new(Exec::Path(exe), argv);
         let has_hook = format!("{:?}", {

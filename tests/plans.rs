@@ -5,7 +5,7 @@ use rawspawn::{
     Plan, Process, Request, Rlimit, Scheduler, SigSet, Step, argv,
 };
 
-use crate::common::{Room, be_large, each_setup, is_root, isolated, quick, without_stub};
+use crate::common::{Room, each_setup, is_root, isolated, quick, without_stub};
 
 #[test]
 fn a_plan_reads_like_what_strace_would_see() {
@@ -41,7 +41,6 @@ fn a_plan_says_where_its_stub_begins() {
         println!("skipped: a change of credentials, which takes root");
         return;
     }
-    be_large();
     let mut request = Request::new(Exec::Fd(7), argv![c"program"]);
     request.env(argv![]).kernel(Kernel::NEWEST).uid(1).groups(Groups::Keep);
     let mut room = Room::new();

@@ -91,9 +91,10 @@ fn copy(plan: &Plan<'_>, writer: &mut Writer<'_>) {
         } else {
             for (place, arg) in args.iter_mut().enumerate() {
                 match pointee(op, place) {
-                    // SAFETY: There is as much as it says.
                     Some(Pointee::Bytes(start, size)) => {
-                        *arg = Arg::raw(unsafe { writer.bytes(start, size) }.cast());
+                        // SAFETY: There is as much as it says.
+                        let copied = unsafe { writer.bytes(start, size) };
+                        *arg = Arg::raw(copied.cast());
                     }
                     Some(Pointee::Strings(array, which)) => {
                         *arg = strings(array, writer, &mut known[which]);

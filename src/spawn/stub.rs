@@ -41,17 +41,10 @@ use crate::text::Digits;
 pub(crate) struct Stub {
     pub(crate) stage: Stage,
     pub(crate) is_sound: fn(&Request<'_>, Kernel) -> bool,
-    pub(crate) pays: fn() -> bool,
     pub(crate) run: fn(&Plan<'_>) -> Result<Process, Error>,
 }
 
-pub(crate) static STUB: Stub = Stub { stage: compile::stub_stage, is_sound, pays, run };
-
-/// Whether a stub is faster than a copy of this process's memory: measured, two execs are
-/// as fast as an exec and a copy of this much.
-fn pays() -> bool {
-    sys::most_resident() > 6 * 1024
-}
+pub(crate) static STUB: Stub = Stub { stage: compile::stub_stage, is_sound, run };
 
 /// Whether a stub can do what the request asks for: it has what it needs after one more
 /// exec, and needs no Rust.
@@ -410,7 +403,7 @@ fn headers(size: usize, entry: usize) -> [u64; 29] {
         // Magic number; 64 bits, and the byte order of all that this crate is for.
         u64::from_le_bytes(*b"\x7fELF\x02\x01\x01\0"), 0,
         // ET_EXEC, machine, version; where it starts, where the segments are.
-        2 | (arch::MACHINE as u64) << 16 | 1 << 32, entry, HEADER, 0,
+        2 | u64::from(arch::MACHINE) << 16 | 1 << 32, entry, HEADER, 0,
         // No flags; sizes, and how many segments.
         HEADER << 32 | SEGMENT << 48, 3,
         // Each: kind and access, place in the file, address twice, sizes there, alignment.
@@ -556,8 +549,8 @@ unsafe fn copy(from: *const u8, to: *mut u8, size: usize) {
     }
     for done in 0..size {
         // SAFETY: A byte of the source. Or LLVM would see what this loop is.
-        let byte = black_box(unsafe { from.add(done).read() });
+        let byte = black_box(unsafe { from.wrapping_add(done).read() });
         // SAFETY: There is as much room as source.
-        unsafe { to.add(done).write(byte) };
+        unsafe { to.wrapping_add(done).write(byte) };
     }
 }

@@ -79,11 +79,6 @@ pub(crate) fn without_stub() -> Vec<Setup> {
     each_setup().into_iter().filter(|setup| setup.mode != Mode::Stub).collect()
 }
 
-/// Sees to it that a stub is faster than a copy of this process's memory.
-pub(crate) fn be_large() {
-    std::hint::black_box(vec![1u8; 8 << 20]);
-}
-
 /// The mode of a child with other credentials.
 pub(crate) fn with_credentials() -> Mode {
     if is_root() { Mode::Stub } else { Mode::Fork }

@@ -132,6 +132,7 @@ const CONTINUE: u64 = 1 << 32;
 pub(crate) struct Question {
     listener: i32,
     id: u64,
+    pid: i32,
 }
 
 impl Question {
@@ -143,7 +144,14 @@ impl Question {
         // SAFETY: The kernel writes 80 bytes.
         let result = unsafe { libc::syscall(libc::SYS_ioctl, listener, NOTIF_RECV, place) };
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
-        Self { listener, id: notification[0] }
+        // Then the pid, before flags.
+        let pid = notification[1] as u32 as i32;
+        Self { listener, id: notification[0], pid }
+    }
+
+    /// Who asks.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
     }
 
     /// Has the call go on.

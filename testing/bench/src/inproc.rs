@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use libc::pid_t;
 use rawspawn::{
-    Buffer, Error, Exec, Fd, FdAction, Job, LowFds, OtherFds, Pending, Plan, Request, pipe,
+    Buffer, Error, Exec, Fd, FdAction, Job, LowFds, Modes, OtherFds, Pending, Plan, Request, pipe,
     spawn_all,
 };
 
@@ -165,6 +165,30 @@ pub(crate) fn rawspawn_all(setup: &'static Setup) -> Spawn {
 pub(crate) fn rawspawn_command(setup: &'static Setup) -> Spawn {
     let mut command = rawspawn::Command::new(setup.path());
     Box::new(move || Ok(command.spawn()?.id() as pid_t))
+}
+
+/// Who has no rights, on most systems.
+const NOBODY: u32 = 65_534;
+
+pub(crate) fn rawspawn_uid(setup: &'static Setup) -> Spawn {
+    by_uid(setup, Modes::Any)
+}
+
+pub(crate) fn rawspawn_uid_fork(setup: &'static Setup) -> Spawn {
+    by_uid(setup, Modes::Fork)
+}
+
+pub(crate) fn std_uid(setup: &'static Setup) -> Spawn {
+    let mut command = std::process::Command::new(setup.path());
+    command.uid(NOBODY).gid(NOBODY);
+    by_std(command)
+}
+
+fn by_uid(setup: &'static Setup, modes: Modes) -> Spawn {
+    let mut request = request(setup);
+    request.uid(NOBODY).gid(NOBODY).modes(modes);
+    let mut buffer = Buffer::<16>::new();
+    Box::new(move || Ok(request.spawn(&mut buffer)?.pid()))
 }
 
 pub(crate) fn std_pipes(setup: &'static Setup) -> Spawn {

@@ -14,7 +14,7 @@ pub(crate) struct Peer {
     pub(crate) text: &'static str,
     /// Where it runs.
     pub(crate) home: Home,
-    /// Where it is measured; empty is everywhere but where pipes are made.
+    /// Where it is measured; empty is everywhere but where all children are given something.
     pub(crate) only: &'static [Scenario],
     /// Its colour in the pictures, if it is in them.
     pub(crate) colour: Option<RGBColor>,
@@ -50,7 +50,7 @@ impl Peer {
 
     /// Whether `scenario` measures it.
     pub(crate) fn is_in(&self, scenario: Scenario) -> bool {
-        let is_common = self.only.is_empty() && scenario != Scenario::Pipes;
+        let is_common = self.only.is_empty() && scenario.is_common();
         is_common || self.only.contains(&scenario)
     }
 }
@@ -61,6 +61,7 @@ pub(crate) const GLIBC: &str = "glibc";
 
 const ALWAYS: &[Scenario] = &[];
 const PIPES: &[Scenario] = &[Scenario::Pipes];
+const IDS: &[Scenario] = &[Scenario::Ids];
 
 /// One row a peer. A new one in the native worker is a row and its function.
 pub(crate) const PEERS: &[Peer] = &[
@@ -223,6 +224,27 @@ pub(crate) const PEERS: &[Peer] = &[
         text: "`std::process::Command` with three `Stdio::piped`",
         home: Home::Native(inproc::std_pipes),
         only: PIPES,
+        colour: Some(RGBColor(0, 0, 0)),
+    },
+    Peer {
+        name: "rawspawn-uid",
+        text: "`Request` with `uid` and `gid`",
+        home: Home::Native(inproc::rawspawn_uid),
+        only: IDS,
+        colour: Some(RGBColor(213, 94, 0)),
+    },
+    Peer {
+        name: "rawspawn-uid-fork",
+        text: "the same with `Modes::Fork`",
+        home: Home::Native(inproc::rawspawn_uid_fork),
+        only: IDS,
+        colour: Some(RGBColor(240, 160, 110)),
+    },
+    Peer {
+        name: "std-uid",
+        text: "`std::process::Command` with `uid` and `gid`, which makes it fork",
+        home: Home::Native(inproc::std_uid),
+        only: IDS,
         colour: Some(RGBColor(0, 0, 0)),
     },
 ];

@@ -18,6 +18,8 @@ pub(crate) enum Scenario {
     Pipes,
     /// Cost against the parent's resident memory.
     Rss,
+    /// Cost against the parent's resident memory, of children with another user.
+    Ids,
     /// Cost against installed signal handlers.
     Handlers,
     /// Cost against other, idle threads.
@@ -50,20 +52,21 @@ pub(crate) struct Point {
 
 impl Scenario {
     /// In the order of a report.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Plain,
         Self::True,
         Self::Fds,
         Self::Pipes,
         Self::Rss,
+        Self::Ids,
         Self::Handlers,
         Self::Threads,
         Self::Batch,
     ];
 
     /// Those with an axis.
-    pub(crate) const SCALING: [Self; 5] =
-        [Self::Fds, Self::Pipes, Self::Rss, Self::Handlers, Self::Threads];
+    pub(crate) const SCALING: [Self; 6] =
+        [Self::Fds, Self::Pipes, Self::Rss, Self::Ids, Self::Handlers, Self::Threads];
 
     /// Its name in options and tables.
     pub(crate) fn name(self) -> &'static str {
@@ -73,6 +76,7 @@ impl Scenario {
             Self::Fds => "fds",
             Self::Pipes => "pipes",
             Self::Rss => "rss",
+            Self::Ids => "ids",
             Self::Handlers => "handlers",
             Self::Threads => "threads",
             Self::Batch => "batch",
@@ -87,6 +91,7 @@ impl Scenario {
             Self::Fds => "Open descriptors of the parent",
             Self::Pipes => "Open descriptors of the parent, and three new pipes",
             Self::Rss => "Resident memory of the parent",
+            Self::Ids => "Resident memory of the parent, whose children are another user's",
             Self::Handlers => "Signal handlers of the parent",
             Self::Threads => "Other threads of the parent, idle",
             Self::Batch => "16 children from one thread: start all, wait for all",
@@ -97,7 +102,7 @@ impl Scenario {
         match self {
             Self::Plain | Self::True | Self::Batch => &[0],
             Self::Fds | Self::Pipes => &[0, 100, 1000, 5000, 19_000],
-            Self::Rss => &[0, 64, 1024, 8192],
+            Self::Rss | Self::Ids => &[0, 64, 1024, 8192],
             Self::Handlers => &[0, 16, 60],
             Self::Threads => &[0, 4, 16],
         }
@@ -108,7 +113,7 @@ impl Scenario {
         let state = |x| match self {
             Self::Plain | Self::True | Self::Batch => State::default(),
             Self::Fds | Self::Pipes => State { fds: x, ..State::default() },
-            Self::Rss => State { rss_mib: x, ..State::default() },
+            Self::Rss | Self::Ids => State { rss_mib: x, ..State::default() },
             Self::Handlers => State { handlers: x, ..State::default() },
             Self::Threads => State { threads: x, ..State::default() },
         };
@@ -118,10 +123,15 @@ impl Scenario {
     /// How a point of its axis is written.
     pub(crate) fn label(self, x: u64) -> String {
         match self {
-            Self::Rss if x >= 1024 => format!("{} GiB", x / 1024),
-            Self::Rss if x > 0 => format!("{x} MiB"),
+            Self::Rss | Self::Ids if x >= 1024 => format!("{} GiB", x / 1024),
+            Self::Rss | Self::Ids if x > 0 => format!("{x} MiB"),
             _ => x.to_string(),
         }
+    }
+
+    /// Whether other peers than its own are measured in it.
+    pub(crate) fn is_common(self) -> bool {
+        !matches!(self, Self::Pipes | Self::Ids)
     }
 
     /// How many times as often it is measured: a few percent matter in the first.

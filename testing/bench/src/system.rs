@@ -18,6 +18,12 @@ pub(crate) fn available_mib() -> u64 {
     kib.unwrap_or_default() / 1024
 }
 
+/// Whether this process may change its user.
+pub(crate) fn is_root() -> bool {
+    // SAFETY: It touches no memory.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// How many descriptors a process may have: the soft limit.
 pub(crate) fn most_fds() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

@@ -1,0 +1,347 @@
+//! A child that changes its credentials in a program of its own.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rawspawn::{Cause, Errno, Exec, Mode, Modes, Reason, Request, Step, argv};
+
+use crate::common::fork::Sleeper;
+use crate::common::seccomp::{Question, Refuse, killing, refusing, supervised};
+use crate::common::{
+    Remains, Room, Running, Setup, each_setup, file_at, forked, is_root, isolated, quick, report,
+};
+
+/// A user that no other test makes children of.
+const USER: u32 = 54_321;
+
+/// One who stops and traces all of his own.
+const ATTACKER: u32 = 54_322;
+
+/// The setups of this topic, if this process may have other credentials.
+fn setups(mode: Mode) -> Vec<Setup> {
+    if !is_root() {
+        println!("skipped: a change of credentials, which takes root");
+        return Vec::new();
+    }
+    each_setup().into_iter().filter(|setup| setup.mode == mode).collect()
+}
+
+/// A request for another user's child, as `setup` says.
+fn request(setup: Setup, status: u8) -> Request<'static> {
+    let (exe, argv) = quick(status);
+    let mut request = Request::new(Exec::Path(exe), argv);
+    setup.apply(request.uid(USER).gid(USER));
+    request
+}
+
+/// Whether two processes share memory.
+fn share_memory(a: i32, b: i32) -> bool {
+    const KCMP_VM: i32 = 1;
+    // SAFETY: Touches no memory.
+    let result = unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) };
+    assert!(result >= 0, "kcmp: {}", std::io::Error::last_os_error());
+    result == 0
+}
+
+fn pid() -> i32 {
+    std::process::id() as i32
+}
+
+#[test]
+fn who_has_other_credentials_shares_no_memory() {
+    isolated(|| {
+        for setup in setups(Mode::Stub).into_iter().chain(setups(Mode::Fork)) {
+            for call in [libc::SYS_setgroups, libc::SYS_setresgid, libc::SYS_setresuid] {
+                let look = |listener| {
+                    let question = Question::next(listener);
+                    assert!(!share_memory(pid(), question.pid()), "{setup:?}, {call}");
+                    question.go_on();
+                };
+                let spawn = || request(setup, 0).spawn(&mut Room::new()).expect("a child");
+                let mut process = supervised(call, look, spawn);
+                assert!(process.wait().expect("our child").success());
+            }
+        }
+        // The check finds what it is for.
+        for setup in each_setup().into_iter().filter(|setup| setup.mode == Mode::Vfork) {
+            let look = |listener| {
+                let question = Question::next(listener);
+                assert!(share_memory(pid(), question.pid()), "{setup:?}");
+                question.go_on();
+            };
+            let (exe, argv) = quick(0);
+            let mut request = Request::new(Exec::Path(exe), argv);
+            setup.apply(&mut request);
+            let spawn = || request.spawn(&mut Room::new()).expect("a child");
+            supervised(libc::SYS_execve, look, spawn).wait().expect("our child");
+        }
+    });
+}
+
+#[test]
+fn nobody_can_change_a_stub() {
+    isolated(|| {
+        for setup in setups(Mode::Stub) {
+            let look = |listener| {
+                let question = Question::next(listener);
+                let exe = format!("/proc/{}/exe", question.pid());
+                let name = fs::read_link(&exe).expect("a link");
+                assert!(name.to_string_lossy().starts_with("/memfd:rawspawn"), "{name:?}");
+                let file = File::open(&exe).expect("we are root");
+                // SAFETY: The command touches no memory.
+                let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+                let all = libc::F_SEAL_SEAL
+                    | libc::F_SEAL_SHRINK
+                    | libc::F_SEAL_GROW
+                    | libc::F_SEAL_WRITE;
+                assert_eq!(seals, all);
+                question.go_on();
+            };
+            let spawn = || request(setup, 0).spawn(&mut Room::new()).expect("a child");
+            supervised(libc::SYS_setresuid, look, spawn).wait().expect("our child");
+        }
+    });
+}
+
+/// Does to all processes of `ATTACKER` what that user may, until it is killed.
+fn attack() -> ! {
+    // SAFETY: Touches no memory.
+    assert_eq!(unsafe { libc::setresgid(ATTACKER, ATTACKER, ATTACKER) }, 0);
+    // SAFETY: Touches no memory.
+    assert_eq!(unsafe { libc::setresuid(ATTACKER, ATTACKER, ATTACKER) }, 0);
+    loop {
+        // SAFETY: Touches no memory. Not this process itself.
+        unsafe { libc::kill(-1, libc::SIGSTOP) };
+        let Ok(processes) = fs::read_dir("/proc") else { continue };
+        for process in processes.flatten() {
+            let name = process.file_name();
+            let number = name.to_str().and_then(|name| name.parse::<i32>().ok());
+            let Some(pid) = number else { continue };
+            let none = std::ptr::null_mut::<libc::c_void>();
+            // SAFETY: Touches no memory of ours.
+            if unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, none, none) } == 0 {
+                let mut status = 0;
+                // SAFETY: Touches no memory of ours.
+                unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, none, none) };
+                // SAFETY: Writes one status. It stops, or it ends and its parent waits.
+                unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
+                // SAFETY: Touches no memory of ours.
+                unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, none, none) };
+            }
+            let path = format!("/proc/{pid}/mem");
+            if let Ok(file) = OpenOptions::new().write(true).open(path) {
+                // The canary's place, in case the memory is the parent's.
+                let place = CANARY.as_ptr().addr() as u64;
+                let _ = file.write_at(&[0xff; 4], place);
+            }
+        }
+    }
+}
+
+static CANARY: AtomicU32 = AtomicU32::new(1234);
+
+#[test]
+fn a_user_who_attacks_his_own_child_in_the_making_does_not_reach_its_parent() {
+    isolated(|| {
+        let Some(setup) = setups(Mode::Stub).first().copied() else { return };
+        let before = Remains::look();
+        // SAFETY: A single thread that matters; the child execs nothing and is killed.
+        let attacker = unsafe { libc::fork() };
+        if attacker == 0 {
+            attack();
+        }
+        let (mut spawned, mut failed) = (0, 0);
+        for _ in 0..300 {
+            let mut request = request(setup, 0);
+            match request.uid(ATTACKER).gid(ATTACKER).spawn(&mut Room::new()) {
+                Ok(mut process) => {
+                    // It may be stopped by now.
+                    process.kill().expect("our child");
+                    process.wait().expect("our child");
+                    spawned += 1;
+                }
+                // That a user kills his own processes is his right.
+                Err(error) => {
+                    assert_eq!(error.step(), Step::Child, "{error}");
+                    failed += 1;
+                }
+            }
+            assert_eq!(CANARY.load(Ordering::Relaxed), 1234);
+        }
+        println!("under attack: {spawned} children, {failed} failures");
+        // SAFETY: Our child.
+        assert_eq!(unsafe { libc::kill(attacker, libc::SIGKILL) }, 0);
+        // SAFETY: A status is not asked for.
+        assert_eq!(unsafe { libc::waitpid(attacker, std::ptr::null_mut(), 0) }, attacker);
+        before.assert_unchanged();
+        // SAFETY: Touches no memory.
+        assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 1);
+        assert!(spawned > 0);
+    });
+}
+
+#[test]
+fn a_stub_that_is_killed_is_an_error_and_no_zombie() {
+    isolated(|| {
+        for setup in setups(Mode::Stub) {
+            let before = Remains::look();
+            let error = killing(libc::SYS_setresuid, || {
+                request(setup, 0).spawn(&mut Room::new()).expect_err("it was killed")
+            });
+            let expected = (Step::Child, Cause::Killed(libc::SIGSYS as u8));
+            assert_eq!((error.step(), error.cause()), expected, "{setup:?}");
+            before.assert_unchanged();
+        }
+    });
+}
+
+#[test]
+fn a_copy_of_the_pipe_in_somebodys_fork_does_not_hold_the_parent() {
+    isolated(|| {
+        let Some(setup) = setups(Mode::Stub).first().copied() else { return };
+        let running = AtomicU32::new(1);
+        std::thread::scope(|scope| {
+            let strangers = scope.spawn(|| {
+                let mut sleepers = Vec::new();
+                while running.load(Ordering::Relaxed) > 0 && sleepers.len() < 200 {
+                    sleepers.push(Sleeper::new(|| {}));
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                sleepers
+            });
+            let running = Running(&running);
+            for _ in 0..100 {
+                let mut process = request(setup, 7).spawn(&mut Room::new()).expect("a child");
+                assert_eq!(process.wait().expect("our child").code(), Some(7));
+            }
+            drop(running);
+            // They are there until now.
+            strangers.join().expect("no panic");
+        });
+    });
+}
+
+/// How a child of another user is made by default.
+fn by_default() -> (Mode, Reason) {
+    let (exe, argv) = quick(5);
+    let mut request = Request::new(Exec::Path(exe), argv);
+    let spawned = request.uid(USER).gid(USER).spawn(&mut Room::new());
+    let mut process = spawned.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(process.wait().expect("our child").code(), Some(5));
+    (process.mode(), process.reason())
+}
+
+#[test]
+fn where_a_memfd_cannot_be_executed_it_is_a_fork() {
+    isolated(|| {
+        if setups(Mode::Stub).is_empty() {
+            return;
+        }
+        assert_eq!(by_default(), (Mode::Stub, Reason::Credentials));
+        for call in [libc::SYS_memfd_create, libc::SYS_execveat] {
+            for errno in [libc::EACCES, libc::ENOSYS, libc::EINVAL] {
+                rawspawn::Kernel::probe().expect("a child can be made");
+                let before = Remains::look();
+                let refuse = [Refuse::new(call, errno)];
+                let (first, second) = refusing(&refuse, || (by_default(), by_default()));
+                before.assert_unchanged();
+                assert_eq!(first, (Mode::Fork, Reason::Credentials), "{call}, {errno}");
+                assert_eq!(second, first);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_leads_to_a_fork() {
+    isolated(|| {
+        if setups(Mode::Stub).is_empty() {
+            return;
+        }
+        forked(|| {
+            let none = libc::rlimit { rlim_cur: 0, rlim_max: libc::RLIM_INFINITY };
+            // SAFETY: One `rlimit`.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &raw const none) }, 0);
+            // And not to SIGXFSZ, which would kill us.
+            assert_eq!(by_default(), (Mode::Fork, Reason::Credentials));
+        });
+    });
+}
+
+#[test]
+fn a_parent_with_many_descriptors_gives_none_of_them_away() {
+    isolated(|| {
+        let _files: Vec<_> = (100..700).map(file_at).collect();
+        let inheritable: Vec<_> = (700..800).map(file_at).collect();
+        for fd in &inheritable {
+            // SAFETY: F_SETFD touches no memory.
+            unsafe { libc::fcntl(crate::common::raw(fd), libc::F_SETFD, 0) };
+        }
+        for setup in setups(Mode::Stub) {
+            let seen = report(setup, |_| {});
+            assert_eq!(seen.fds(), [0, 1, 2], "{setup:?}");
+        }
+    });
+}
+
+#[test]
+fn a_stub_is_chosen_where_the_capabilities_survive_and_else_a_fork() {
+    const CAP_SETUID: libc::c_ulong = 7;
+    const NOROOT: libc::c_ulong = 1;
+    isolated(|| {
+        if setups(Mode::Stub).is_empty() {
+            return;
+        }
+        forked(|| {
+            // SAFETY: Touches no memory.
+            assert_eq!(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_SETUID, 0, 0, 0) }, 0);
+            assert_eq!(by_default(), (Mode::Fork, Reason::Credentials));
+        });
+        forked(|| {
+            // SAFETY: Touches no memory.
+            assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, NOROOT, 0, 0, 0) }, 0);
+            assert_eq!(by_default(), (Mode::Fork, Reason::Credentials));
+        });
+        // Somebody else, who may change ids.
+        for ambient in [false, true] {
+            forked(|| {
+                become_user_with_setuid_and_setgid(ambient);
+                let mode = if ambient { Mode::Stub } else { Mode::Fork };
+                let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+                request.uid(USER + 1).gid(USER + 1);
+                let mut process = request.spawn(&mut Room::new()).expect("a child");
+                assert_eq!(process.mode(), mode);
+                assert!(process.wait().expect("our child").success());
+                let error = request.modes(Modes::Stub).spawn(&mut Room::new()).map(drop);
+                let expected = if ambient { Ok(()) } else { Err(Some(Errno::EOPNOTSUPP)) };
+                assert_eq!(error.map_err(|error| error.errno()), expected);
+            });
+        }
+    });
+}
+
+/// Gives up all but two capabilities, with the right to give them on or without.
+fn become_user_with_setuid_and_setgid(ambient: bool) {
+    const BOTH: u32 = 1 << 6 | 1 << 7;
+    // SAFETY: Touches no memory.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }, 0);
+    // SAFETY: Touches no memory.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_setresgid, USER, USER, USER) }, 0);
+    // SAFETY: Touches no memory.
+    assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, USER, USER, USER) }, 0);
+    // Version 3, this thread; effective, permitted, inheritable, twice.
+    let header = [0x2008_0522u32, 0];
+    let data = [BOTH, BOTH, BOTH, 0, 0, 0];
+    // SAFETY: The kernel reads both.
+    let set = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+    assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
+    for capability in [6, 7].into_iter().filter(|_| ambient) {
+        let raise = libc::PR_CAP_AMBIENT_RAISE;
+        // SAFETY: Touches no memory.
+        let raised = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, capability, 0, 0) };
+        assert_eq!(raised, 0, "{}", std::io::Error::last_os_error());
+    }
+}
