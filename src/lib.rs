@@ -64,6 +64,7 @@ mod readme {}
 
 mod arch;
 mod array;
+mod capability;
 #[cfg(feature = "std")]
 mod command;
 mod compile;
@@ -85,6 +86,7 @@ mod text;
 mod uapi;
 
 pub use array::{CStrArray, CStrPtr, Iter};
+pub use capability::{CapSet, Capabilities};
 #[cfg(feature = "std")]
 pub use command::{
     Child, ChildStderr, ChildStdin, ChildStdout, Command, SpawnError, Stdio, TimedOut,
@@ -102,7 +104,8 @@ pub use plan::{Buffer, Needed, Plan, Step, Storage};
 pub use plan::{HeapBuffer, OwnedPlan};
 pub use process::Process;
 pub use request::{
-    CurrentDir, Exec, FdAction, Groups, Hook, HookFn, OtherFds, RawFd, Request, Rlimit, Scheduler,
+    CurrentDir, Exec, FdAction, Filter, Groups, Hook, HookFn, OtherFds, RawFd, Request, Rlimit,
+    Scheduler,
 };
 pub use signal::SigSet;
 #[cfg(feature = "alloc")]

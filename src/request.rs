@@ -6,7 +6,8 @@ use core::marker::PhantomData;
 use linux_raw_sys::general as uapi;
 
 use crate::array::CStrArray;
-use crate::compile::{Stages, dirs, fds, ids, limits, process, session};
+use crate::capability::Capabilities;
+use crate::compile::{Stages, dirs, exec, fds, ids, limits, privileges, process, sandbox, session};
 use crate::kernel::Kernel;
 use crate::mode::Modes;
 use crate::signal::SigSet;
@@ -160,6 +161,20 @@ impl Scheduler {
     }
 }
 
+/// An instruction of a seccomp filter: `struct sock_filter` of `linux/filter.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Filter {
+    /// What it does.
+    pub code: u16,
+    /// How many instructions are passed over if it is true.
+    pub jt: u8,
+    /// How many if it is false.
+    pub jf: u8,
+    /// What it works with.
+    pub k: u32,
+}
+
 /// What a hook returns: 0, or a positive error number that ends the spawn.
 pub type HookFn = unsafe extern "C" fn(data: *mut c_void) -> c_int;
 
@@ -248,6 +263,9 @@ pub struct Request<'a> {
     pub(crate) uid: Option<u32>,
     pub(crate) gid: Option<u32>,
     pub(crate) groups: Groups<'a>,
+    pub(crate) capabilities: Option<&'a Capabilities>,
+    pub(crate) seccomp: Option<&'a [Filter]>,
+    pub(crate) landlock: Option<RawFd>,
     pub(crate) rlimits: &'a [Rlimit],
     pub(crate) nice: Option<c_int>,
     pub(crate) scheduler: Option<Scheduler>,
@@ -294,6 +312,9 @@ impl<'a> Request<'a> {
             uid: None,
             gid: None,
             groups: Groups::Auto,
+            capabilities: None,
+            seccomp: None,
+            landlock: None,
             rlimits: &[],
             nice: None,
             scheduler: None,
@@ -389,7 +410,7 @@ impl<'a> Request<'a> {
     /// dup(2), openat(2); `posix_spawn(3)`, `posix_spawn_file_actions_*`.
     pub const fn fds(&mut self, actions: &'a [FdAction<'a>]) -> &mut Self {
         self.fds = actions;
-        self.stages.fds = Some(fds::stage);
+        self.stages.put(Stages::FDS, fds::stage);
         self
     }
 
@@ -438,7 +459,7 @@ impl<'a> Request<'a> {
     /// chdir(2); Python's `cwd`.
     pub const fn cwd(&mut self, dir: CurrentDir<'a>) -> &mut Self {
         self.cwd = Some(dir);
-        self.stages.dirs = Some(dirs::stage);
+        self.stages.put(Stages::DIRS, dirs::stage);
         self
     }
 
@@ -457,7 +478,7 @@ impl<'a> Request<'a> {
     /// chroot(2).
     pub const fn root(&mut self, path: &'a CStr) -> &mut Self {
         self.root = Some(path);
-        self.stages.dirs = Some(dirs::stage);
+        self.stages.put(Stages::DIRS, dirs::stage);
         self
     }
 
@@ -492,7 +513,7 @@ impl<'a> Request<'a> {
     /// setsid(2); Python's `start_new_session`.
     pub const fn session(&mut self, on: bool) -> &mut Self {
         self.session = on;
-        self.stages.session = Some(session::stage);
+        self.stages.put(Stages::SESSION, session::stage);
         self
     }
 
@@ -510,7 +531,7 @@ impl<'a> Request<'a> {
     /// setpgid(2); Python's `process_group`.
     pub const fn process_group(&mut self, pgrp: c_int) -> &mut Self {
         self.pgrp = Some(pgrp);
-        self.stages.session = Some(session::stage);
+        self.stages.put(Stages::SESSION, session::stage);
         self
     }
 
@@ -528,7 +549,7 @@ impl<'a> Request<'a> {
     /// `ioctl_tty(2)`, `TIOCSCTTY`.
     pub const fn controlling_terminal(&mut self, fd: RawFd) -> &mut Self {
         self.ctty = Some(fd);
-        self.stages.session = Some(session::stage);
+        self.stages.put(Stages::SESSION, session::stage);
         self
     }
 
@@ -545,7 +566,7 @@ impl<'a> Request<'a> {
     /// tcsetpgrp(3); `POSIX_SPAWN_TCSETPGROUP`.
     pub const fn foreground(&mut self, fd: RawFd) -> &mut Self {
         self.foreground = Some(fd);
-        self.stages.session = Some(session::stage);
+        self.stages.put(Stages::SESSION, session::stage);
         self
     }
 
@@ -567,7 +588,7 @@ impl<'a> Request<'a> {
     /// `PR_SET_PDEATHSIG(2const)`.
     pub const fn parent_death_signal(&mut self, signal: c_int) -> &mut Self {
         self.pdeathsig = Some(signal);
-        self.stages.process = Some(process::stage);
+        self.stages.put(Stages::PROCESS, process::stage);
         self
     }
 
@@ -583,7 +604,7 @@ impl<'a> Request<'a> {
     /// `PR_SET_NO_NEW_PRIVS(2const)`.
     pub const fn no_new_privs(&mut self, on: bool) -> &mut Self {
         self.no_new_privs = on;
-        self.stages.process = Some(process::stage);
+        self.stages.put(Stages::PROCESS, process::stage);
         self
     }
 
@@ -661,8 +682,8 @@ impl<'a> Request<'a> {
     /// setresuid(2); Python's `user`.
     pub const fn uid(&mut self, uid: u32) -> &mut Self {
         self.uid = Some(uid);
-        self.stages.ids = Some(ids::stage);
-        self.stub = Some(&STUB);
+        self.stages.put(Stages::IDS, ids::stage);
+        self.with_stub();
         self
     }
 
@@ -678,8 +699,8 @@ impl<'a> Request<'a> {
     /// setresgid(2); Python's `group`.
     pub const fn gid(&mut self, gid: u32) -> &mut Self {
         self.gid = Some(gid);
-        self.stages.ids = Some(ids::stage);
-        self.stub = Some(&STUB);
+        self.stages.put(Stages::IDS, ids::stage);
+        self.with_stub();
         self
     }
 
@@ -696,8 +717,90 @@ impl<'a> Request<'a> {
     /// setgroups(2); Python's `extra_groups`.
     pub const fn groups(&mut self, groups: Groups<'a>) -> &mut Self {
         self.groups = groups;
-        self.stages.ids = Some(ids::stage);
-        self.stub = Some(&STUB);
+        self.stages.put(Stages::IDS, ids::stage);
+        self.with_stub();
+        self
+    }
+
+    /// Sets what the child may do: see [`Capabilities`].
+    ///
+    /// The child does it in a stub or a fork, as with [`uid`](Self::uid): somebody with
+    /// as few capabilities could reach memory that it shares.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Securebits`](crate::Step::Securebits) or
+    ///   [`Step::Bounding`](crate::Step::Bounding) with `EPERM`: no `CAP_SETPCAP`; the index
+    ///   of the latter is the capability.
+    /// - [`Step::Capabilities`](crate::Step::Capabilities) with `EPERM`: more than the
+    ///   child may have.
+    /// - [`Step::Ambient`](crate::Step::Ambient) with the capability and `EPERM`: it is not
+    ///   permitted and inheritable; with `EINVAL`: the kernel does not know it.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 4.3 for ambient capabilities.
+    ///
+    /// # See
+    ///
+    /// capabilities(7).
+    pub const fn capabilities(&mut self, capabilities: &'a Capabilities) -> &mut Self {
+        self.capabilities = Some(capabilities);
+        self.stages.put(Stages::PRIVILEGES, privileges::before_ids);
+        self.stages.put(Stages::CAPABILITIES, privileges::after_ids);
+        self.with_stub();
+        self
+    }
+
+    /// Installs a seccomp filter, a BPF program such as a compiler for policies makes.
+    ///
+    /// With [`no_new_privs`](Self::no_new_privs) it is the last thing before exec, and
+    /// must allow `execve` alone; it must allow `exit_group`, or a failed exec ends in a
+    /// loop, and `write`, or an error in a stub is but a dead child. Without, it takes
+    /// `CAP_SYS_ADMIN`, and must also allow all that comes after the limits, in the order of
+    /// [`Step`](crate::Step).
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Seccomp`](crate::Step::Seccomp) with `EINVAL`: not a valid program, or
+    ///   longer than 4,096 instructions; with `EACCES`: neither of the two rights.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 3.17.
+    ///
+    /// # See
+    ///
+    /// seccomp(2).
+    pub const fn seccomp(&mut self, filter: &'a [Filter]) -> &mut Self {
+        self.seccomp = Some(filter);
+        self.stages.put(Stages::FILTER_EARLY, sandbox::seccomp_early);
+        self.stages.put(Stages::FILTER_LATE, sandbox::seccomp_late);
+        self
+    }
+
+    /// Restricts the child by the Landlock ruleset behind the caller's descriptor `fd`.
+    ///
+    /// It takes [`no_new_privs`](Self::no_new_privs) or `CAP_SYS_ADMIN`, and must allow to
+    /// execute the program, its interpreter and loader, and to read its libraries.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Landlock`](crate::Step::Landlock) with `EBADF`: not open, or before any
+    ///   process exists, negative; with `EBADFD`: no ruleset; with `EPERM`: neither of the two
+    ///   rights; with `ENOSYS` or `EOPNOTSUPP`: the kernel has no Landlock; with `EINVAL`,
+    ///   before any process exists: the number is the `child_fd` of an action.
+    ///
+    /// # Kernel
+    ///
+    /// Linux 5.13.
+    ///
+    /// # See
+    ///
+    /// `landlock_restrict_self(2)`.
+    pub const fn landlock(&mut self, fd: RawFd) -> &mut Self {
+        self.landlock = Some(fd);
+        self.stages.put(Stages::LANDLOCK, sandbox::landlock);
         self
     }
 
@@ -740,7 +843,7 @@ impl<'a> Request<'a> {
     /// clone(2), `CLONE_INTO_CGROUP`; cgroups(7).
     pub const fn cgroup(&mut self, fd: RawFd) -> &mut Self {
         self.cgroup = Some(fd);
-        self.stages.cgroup = Some(limits::cgroup);
+        self.stages.put(Stages::CGROUP, limits::cgroup);
         self
     }
 
@@ -756,7 +859,7 @@ impl<'a> Request<'a> {
     /// setpriority(2).
     pub const fn nice(&mut self, nice: c_int) -> &mut Self {
         self.nice = Some(nice);
-        self.stages.limits = Some(limits::stage);
+        self.stages.put(Stages::LIMITS, limits::stage);
         self
     }
 
@@ -772,7 +875,7 @@ impl<'a> Request<'a> {
     /// `sched_setscheduler(2)`.
     pub const fn scheduler(&mut self, scheduler: Scheduler) -> &mut Self {
         self.scheduler = Some(scheduler);
-        self.stages.limits = Some(limits::stage);
+        self.stages.put(Stages::LIMITS, limits::stage);
         self
     }
 
@@ -789,7 +892,7 @@ impl<'a> Request<'a> {
     /// `sched_setaffinity(2)`.
     pub const fn affinity(&mut self, cpus: &'a [usize]) -> &mut Self {
         self.affinity = Some(cpus);
-        self.stages.limits = Some(limits::stage);
+        self.stages.put(Stages::LIMITS, limits::stage);
         self
     }
 
@@ -805,7 +908,7 @@ impl<'a> Request<'a> {
     /// `ioprio_set(2)`.
     pub const fn ioprio(&mut self, ioprio: u16) -> &mut Self {
         self.ioprio = Some(ioprio);
-        self.stages.limits = Some(limits::stage);
+        self.stages.put(Stages::LIMITS, limits::stage);
         self
     }
 
@@ -823,7 +926,7 @@ impl<'a> Request<'a> {
     /// `proc_pid_oom_score_adj(5)`.
     pub const fn oom_score_adj(&mut self, adj: i16) -> &mut Self {
         self.oom_score_adj = Some(adj);
-        self.stages.limits = Some(limits::stage);
+        self.stages.put(Stages::LIMITS, limits::stage);
         self
     }
 
@@ -840,7 +943,7 @@ impl<'a> Request<'a> {
     /// `std::os::unix::process::CommandExt::pre_exec`; Python's `preexec_fn`.
     pub const fn hook(&mut self, hook: Hook<'a>) -> &mut Self {
         self.hook = Some(hook);
-        self.stages.process = Some(process::stage);
+        self.stages.put(Stages::HOOK, process::hook);
         self
     }
 
@@ -894,7 +997,7 @@ impl<'a> Request<'a> {
     pub const fn modes(&mut self, modes: Modes) -> &mut Self {
         self.modes = modes;
         if matches!(modes, Modes::Stub) {
-            self.stub = Some(&STUB);
+            self.with_stub();
         }
         self
     }
@@ -904,6 +1007,12 @@ impl<'a> Request<'a> {
     pub const fn kernel(&mut self, kernel: Kernel) -> &mut Self {
         self.kernel = Some(kernel);
         self
+    }
+
+    /// Brings along what it takes to be spawned by a stub.
+    const fn with_stub(&mut self) {
+        self.stub = Some(&STUB);
+        self.stages.put(Stages::STUB, exec::stub_stage);
     }
 
     /// Whether a descriptor tells of the exec.
@@ -917,6 +1026,9 @@ impl<'a> Request<'a> {
 
     /// Whether the child gets other credentials than its parent.
     pub(crate) const fn changes_credentials(&self) -> bool {
-        self.uid.is_some() || self.gid.is_some() || matches!(self.groups, Groups::Set(_))
+        self.uid.is_some()
+            || self.gid.is_some()
+            || self.capabilities.is_some()
+            || matches!(self.groups, Groups::Set(_))
     }
 }

@@ -1,5 +1,16 @@
 //! Constants of the kernel that `linux-raw-sys` lacks.
 
+/// The numbers of system calls.
+pub(crate) mod nr {
+    pub(crate) use sc::nr::*;
+
+    /// Linux 5.13; the same on every architecture.
+    pub(crate) const LANDLOCK_RESTRICT_SELF: usize = 446;
+}
+
+/// `seccomp(2)`: install a filter. `linux/seccomp.h`, Linux 3.17.
+pub(crate) const SECCOMP_SET_MODE_FILTER: u32 = 1;
+
 /// `close_range(2)`: copy what is not in the range, if the table is shared.
 /// `linux/close_range.h`, Linux 5.9.
 pub(crate) const CLOSE_RANGE_UNSHARE: u32 = 2;

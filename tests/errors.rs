@@ -5,8 +5,9 @@ use std::ffi::{CString, c_void};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{
-    Buffer, CStrArray, CStrPtr, Cause, CurrentDir, Errno, Error, Exec, FdAction, Feature, Groups,
-    Hook, Kernel, Mode, Modes, OtherFds, Request, Rlimit, Scheduler, SigSet, Step, argv,
+    Buffer, CStrArray, CStrPtr, CapSet, Capabilities, Cause, CurrentDir, Errno, Error, Exec,
+    FdAction, Feature, Filter, Groups, Hook, Kernel, Mode, Modes, OtherFds, Request, Rlimit,
+    Scheduler, SigSet, Step, argv,
 };
 
 use crate::common::seccomp::{Refuse, killing};
@@ -107,6 +108,30 @@ fn what_the_kernel_refuses() -> Vec<Case> {
         Case::new(Step::CurrentDir, Errno::EBADF, |r| {
             r.cwd(CurrentDir::Fd(1 << 30));
         }),
+        Case::new(Step::Securebits, Errno::EPERM, |r| {
+            const NONSENSE: Capabilities = Capabilities::KEPT.securebits(1 << 20);
+            r.capabilities(&NONSENSE);
+        }),
+        Case::new(Step::Capabilities, Errno::EPERM, |r| {
+            const MORE: Capabilities =
+                Capabilities::KEPT.sets(CapSet::EMPTY, CapSet::EMPTY.with(0), CapSet::EMPTY);
+            r.capabilities(&MORE);
+        }),
+        Case::new(Step::Ambient, Errno::EPERM, |r| {
+            const NOT_PERMITTED: Capabilities = Capabilities::KEPT
+                .sets(CapSet::EMPTY, CapSet::EMPTY, CapSet::EMPTY)
+                .ambient(CapSet::EMPTY.with(10));
+            r.capabilities(&NOT_PERMITTED);
+        })
+        .at(10),
+        Case::new(Step::Seccomp, Errno::EINVAL, |r| {
+            r.seccomp(&[]).no_new_privs(true);
+        }),
+        Case::new(Step::Seccomp, Errno::EINVAL, |r| {
+            // Nothing ends it.
+            const ENDLESS: &[Filter] = &[Filter { code: 0x20, jt: 0, jf: 0, k: 0 }];
+            r.seccomp(ENDLESS).no_new_privs(true);
+        }),
         Case::new(Step::ParentDeathSignal, Errno::EINVAL, |r| {
             r.parent_death_signal(99);
         }),
@@ -151,6 +176,14 @@ fn what_a_filter_refuses() -> Vec<Case> {
         }),
         Case::refusing(Step::Open, libc::SYS_openat, Errno::ENFILE, |r| {
             r.fds(&[MISSING]);
+        }),
+        Case::refusing(Step::Bounding, libc::SYS_prctl, io, |r| {
+            const NONE: Capabilities = Capabilities::KEPT.bounding(CapSet::ALL.without(3));
+            r.capabilities(&NONE);
+        })
+        .at(3),
+        Case::refusing(Step::Landlock, 446, io, |r| {
+            r.landlock(0);
         }),
         Case::refusing(Step::Groups, libc::SYS_setgroups, io, |r| {
             r.groups(Groups::Set(&[]));
@@ -228,6 +261,12 @@ fn refusals() -> Vec<Case> {
         Case::new(Step::CurrentDir, Errno::EINVAL, |r| {
             r.cwd(CurrentDir::Fd(5)).fds(&[FdAction::Map { parent_fd: 0, child_fd: 5 }]);
         }),
+        Case::new(Step::Landlock, Errno::EBADF, |r| {
+            r.landlock(-1);
+        }),
+        Case::new(Step::Landlock, Errno::EINVAL, |r| {
+            r.landlock(5).fds(&[FdAction::Map { parent_fd: 0, child_fd: 5 }]);
+        }),
         Case::new(Step::Gid, Errno::EINVAL, |r| {
             r.gid(u32::MAX);
         }),
@@ -268,16 +307,32 @@ fn assert_fails(case: &Case, setup: Setup, argv: CStrArray<'static>) {
 
 /// Whether `case` can be asked of a child made as `setup` says.
 fn fits(case: &Case, setup: Setup) -> bool {
-    let own_memory = matches!(case.step, Step::Groups | Step::Gid | Step::Uid | Step::Hook);
+    let own_memory = is_privilege(case.step) || case.step == Step::Hook;
     let newest = setup.kernel == each_setup()[0].kernel;
-    // The parent makes that call itself, for the stub.
-    let fcntl = case.refuse.iter().any(|refuse| refuse.call == libc::SYS_fcntl);
+    // The parent makes these calls itself, for the stub.
+    let is_parents = case.refuse.iter().any(|refuse| {
+        refuse.call == libc::SYS_fcntl || refuse.call == libc::SYS_prctl && is_privilege(case.step)
+    });
     let fits = match setup.mode {
         Mode::Fork => case.step != Step::Stub,
-        Mode::Stub => case.step != Step::Hook && !fcntl,
+        Mode::Stub => case.step != Step::Hook && !is_parents,
         _ => !own_memory && case.step != Step::Stub,
     };
     fits && (newest || case.refuse.is_empty())
+}
+
+/// Whether a step changes what the child may do.
+fn is_privilege(step: Step) -> bool {
+    matches!(
+        step,
+        Step::Securebits
+            | Step::Bounding
+            | Step::Groups
+            | Step::Gid
+            | Step::Uid
+            | Step::Capabilities
+            | Step::Ambient
+    )
 }
 
 #[test]

@@ -8,9 +8,10 @@ use super::Input;
 use crate::array::CStrArray;
 use crate::errno::Errno;
 use crate::error::Error;
+use crate::mode::Mode;
 use crate::plan::op::{Arg, Call, Tag, sys};
 use crate::plan::{Step, Text, Writer};
-use crate::request::{Exec, Request};
+use crate::request::{Exec, RawFd, Request};
 use crate::spawn::MOST_BEFORE;
 
 /// Where a name is looked up if nothing says where.
@@ -24,18 +25,26 @@ const MOST_RETRIES: u8 = 10;
 /// How long the child sleeps before the first retry, in nanoseconds.
 const FIRST_SLEEP: i64 = 1_000_000;
 
-/// What follows is the stub's; the program's descriptor passes through its exec.
+/// What follows is the stub's; the descriptors that it needs pass through its exec.
 pub(crate) fn stub_stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    if input.mode != Mode::Stub {
+        return Ok(());
+    }
     let request = input.request;
-    let tag = Tag::new(Step::Exec);
-    let kept = |fd| request.fds.iter().any(|action| action.child_fd() == fd);
-    match request.exec {
-        Exec::Fd(fd) if !kept(fd) => {
+    let kept = |fd: &RawFd| request.fds.iter().any(|action| action.child_fd() == *fd);
+    let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
+    let needed = [(exec, Step::Exec), (request.landlock, Step::Landlock)];
+    let needed = needed.map(|(fd, step)| (fd.filter(|fd| !kept(fd)), Tag::new(step)));
+    for (fd, tag) in needed {
+        if let Some(fd) = fd {
             plan.push(tag, sys!(FCNTL, fd, F_SETFD, 0));
-            plan.begin_stub();
+        }
+    }
+    plan.begin_stub();
+    for (fd, tag) in needed {
+        if let Some(fd) = fd {
             plan.push(tag, sys!(FCNTL, fd, F_SETFD, FD_CLOEXEC));
         }
-        _ => plan.begin_stub(),
     }
     if plan.stub_at() > MOST_BEFORE {
         return Err(Error::new(Step::Stub, 0, Errno::ENOBUFS));
@@ -60,12 +69,7 @@ pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), E
     match request.exec {
         Exec::Path(path) => target.path(plan, 0, Text::new(path)),
         Exec::Fd(fd) => {
-            if fd < 0 {
-                return Err(Error::new(Step::Exec, 0, Errno::EBADF));
-            }
-            if super::fds::is_overwritten(request, fd) {
-                return Err(Error::new(Step::Exec, 0, Errno::EINVAL));
-            }
+            super::fds::refuse_overwritten(request, fd, Step::Exec)?;
             target.fd(plan, fd);
         }
         Exec::Candidates([]) => return Err(Error::new(Step::Exec, 0, Errno::ENOENT)),

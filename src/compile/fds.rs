@@ -314,10 +314,10 @@ fn next_kept(actions: &[FdAction<'_>], also: Option<RawFd>, first: u32) -> Optio
 }
 
 /// The descriptors of the caller's that the child uses but does not map.
-fn singles(request: &Request<'_>) -> [Option<RawFd>; 5] {
+fn singles(request: &Request<'_>) -> [Option<RawFd>; 6] {
     let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
     let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
-    [dir, exec, request.ctty, request.foreground, request.cgroup]
+    [dir, exec, request.ctty, request.foreground, request.cgroup, request.landlock]
 }
 
 /// Whether a table that is shared would be copied up to a high number for the sake of
@@ -345,6 +345,21 @@ pub(super) fn is_overwritten(request: &Request<'_>, fd: RawFd) -> bool {
         let same = matches!(action, FdAction::Map { parent_fd, .. } if *parent_fd == fd);
         action.child_fd() == fd && !same
     })
+}
+
+/// Refuses `fd`, which `step` is to use after the moves, if it is not the caller's by then.
+pub(super) fn refuse_overwritten(
+    request: &Request<'_>,
+    fd: RawFd,
+    step: Step,
+) -> Result<(), Error> {
+    if fd < 0 {
+        return Err(Error::new(step, 0, Errno::EBADF));
+    }
+    if is_overwritten(request, fd) {
+        return Err(Error::new(step, 0, Errno::EINVAL));
+    }
+    Ok(())
 }
 
 /// Whether the request names the descriptor `fd`, in the caller or the child.

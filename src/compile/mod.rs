@@ -4,11 +4,13 @@
 //! The order of the steps is the order of the calls in [`compile`].
 
 pub(crate) mod dirs;
-mod exec;
+pub(crate) mod exec;
 pub(crate) mod fds;
 pub(crate) mod ids;
 pub(crate) mod limits;
+pub(crate) mod privileges;
 pub(crate) mod process;
+pub(crate) mod sandbox;
 pub(crate) mod session;
 mod signals;
 
@@ -26,7 +28,6 @@ use crate::plan::{Plan, Step, Storage, Text, Writer};
 use crate::request::{RawFd, Request};
 use crate::signal::SigSet;
 
-pub(crate) use exec::stub_stage;
 pub(crate) use fds::{all_sources, names, needs_maps_only};
 
 /// What the parent has read of itself, as far as the request depends on it.
@@ -67,33 +68,51 @@ impl<'a> Input<'a> {
 }
 
 /// Appends a run of steps.
-pub(crate) type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
+type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
 
 /// The stages that a request asks for, in their order.
 ///
 /// An option puts its stage in. So a program contains none that it does not ask for,
 /// and a request that asks for little passes over the rest at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stages {
-    pub(crate) cgroup: Option<Stage>,
-    pub(crate) session: Option<Stage>,
-    pub(crate) limits: Option<Stage>,
-    pub(crate) fds: Option<Stage>,
-    pub(crate) dirs: Option<Stage>,
-    pub(crate) ids: Option<Stage>,
-    pub(crate) process: Option<Stage>,
-}
+pub(crate) struct Stages([Option<Stage>; 14]);
 
 impl Stages {
-    pub(crate) const NONE: Self = Self {
-        cgroup: None,
-        session: None,
-        limits: None,
-        fds: None,
-        dirs: None,
-        ids: None,
-        process: None,
-    };
+    pub(crate) const NONE: Self = Self([None; 14]);
+
+    // Their places.
+    pub(crate) const CGROUP: usize = 0;
+    pub(crate) const SESSION: usize = 1;
+    pub(crate) const LIMITS: usize = 2;
+    pub(crate) const FDS: usize = 3;
+    pub(crate) const DIRS: usize = 4;
+    pub(crate) const STUB: usize = 5;
+    pub(crate) const PRIVILEGES: usize = 6;
+    pub(crate) const FILTER_EARLY: usize = 7;
+    pub(crate) const IDS: usize = 8;
+    pub(crate) const CAPABILITIES: usize = 9;
+    pub(crate) const PROCESS: usize = 10;
+    pub(crate) const LANDLOCK: usize = 11;
+    pub(crate) const HOOK: usize = 12;
+    pub(crate) const FILTER_LATE: usize = 13;
+
+    /// Puts `stage` in its place.
+    pub(crate) const fn put(&mut self, place: usize, stage: Stage) {
+        self.0[place] = Some(stage);
+    }
+
+    /// Appends the steps of the stages from `first` to `last`.
+    #[inline(never)]
+    fn ask<'a>(
+        &self,
+        first: usize,
+        last: usize,
+        plan: &mut Writer<'a>,
+        input: &Input<'a>,
+    ) -> Result<(), Error> {
+        let stages = self.0.get(first..=last).unwrap_or_default();
+        stages.iter().flatten().try_for_each(|stage| stage(plan, input))
+    }
 }
 
 /// The steps, in the one order that they have.
@@ -107,35 +126,29 @@ impl Stages {
 /// - The root and the working directory may need privileges: before the ids.
 /// - In a stub is what it is for, the ids, and what comes after them; and limits, or
 ///   they would be those of its own exec.
+/// - Securebits and the bounding set need `CAP_SETPCAP`: before the ids.
+/// - A filter without `no_new_privs` needs `CAP_SYS_ADMIN`: before them too; with it, it
+///   is the last thing before exec, and need not allow what comes before.
 /// - Groups, then gid, then uid: each takes away the right to the one before.
+/// - The other capabilities come after them, as a change of the uid would clear them.
 /// - Changing ids clears the parent death signal: after them.
+/// - Landlock wants `no_new_privs`, and ends access to files: the hook meets that.
 /// - The hook sees all of that, and every descriptor.
 /// - Signals are set, the others closed and the mask opened when nothing is
 ///   left but exec.
-///
 fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
-    let request = input.request;
-    let Stages { cgroup, session, limits, fds, dirs, ids, process } = request.stages;
-    let ask = |plan: &mut Writer<'a>, stage: Option<Stage>| match stage {
-        Some(stage) => stage(plan, input),
-        None => Ok(()),
-    };
+    let Input { request, .. } = *input;
+    let stages = &request.stages;
     fds::drop_high(plan, input);
-    ask(plan, cgroup)?;
-    ask(plan, session)?;
-    ask(plan, limits)?;
+    stages.ask(Stages::CGROUP, Stages::LIMITS, plan, input)?;
     process::umask(plan, request)?;
-    ask(plan, fds)?;
-    ask(plan, dirs)?;
-    if let (Mode::Stub, Some(stub)) = (input.mode, request.stub) {
-        (stub.stage)(plan, input)?;
-    }
+    stages.ask(Stages::FDS, Stages::STUB, plan, input)?;
     limits::rlimits(plan, request);
-    ask(plan, ids)?;
-    ask(plan, process)?;
+    stages.ask(Stages::PRIVILEGES, Stages::HOOK, plan, input)?;
     signals::actions(plan, input)?;
     fds::close_others(plan, input);
     signals::mask(plan, input);
+    stages.ask(Stages::FILTER_LATE, Stages::FILTER_LATE, plan, input)?;
     exec::exec(plan, input)
 }
 

@@ -22,12 +22,11 @@ pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), 
     Ok(())
 }
 
-/// What is left to say of the process, and the hook, which sees all of it.
+/// What is left to say of the process.
 #[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     parent_death_signal(plan, input);
     no_new_privs(plan, input.request);
-    hook(plan, input.request);
     Ok(())
 }
 
@@ -49,8 +48,9 @@ fn no_new_privs(plan: &mut Writer<'_>, request: &Request<'_>) {
 }
 
 /// Calls the hook.
-fn hook<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
-    if let Some(hook) = &request.hook {
+#[allow(clippy::unnecessary_wraps)] // a stage like others
+pub(crate) fn hook<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    if let Some(hook) = &input.request.hook {
         plan.call(
             Tag::new(Step::Hook),
             call_hook as *const (),
@@ -58,4 +58,5 @@ fn hook<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
             Arg::raw(hook.stack.cast()),
         );
     }
+    Ok(())
 }

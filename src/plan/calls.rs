@@ -1,6 +1,6 @@
 //! The system calls that a plan may hold: their names, and what their arguments are.
 
-use sc::nr;
+use crate::uapi::nr;
 
 use super::op::Op;
 use crate::text;
@@ -24,6 +24,11 @@ pub(crate) enum Kind {
     Timespec,
     /// A pointer to as many bytes as the argument before says.
     Cpus,
+    /// What `capset` reads: a header, and two times three sets.
+    CapHeader,
+    CapData,
+    /// A pointer to a `sock_fprog`.
+    Filter,
     /// A pointer to as many group ids as the argument before says, or NULL.
     Gids,
     /// `argv`.
@@ -42,8 +47,8 @@ pub(crate) enum Kind {
 }
 
 use Kind::{
-    At, CInt, CloseRange, Cpus, Environ, Fcntl, Fd, Gids, Int, Ioctl, Mask, Octal, Prctl, Rlimit,
-    Sigaction, Sigset, Strings, Text, Timespec,
+    At, CInt, CapData, CapHeader, CloseRange, Cpus, Environ, Fcntl, Fd, Filter, Gids, Int, Ioctl,
+    Mask, Octal, Prctl, Rlimit, Sigaction, Sigset, Strings, Text, Timespec,
 };
 
 /// A call by its number, and its arguments.
@@ -68,6 +73,7 @@ const fn first_five(known: &[Kind]) -> [Kind; 5] {
 }
 
 signatures! {
+    CAPSET "capset" &[CapHeader, CapData];
     CHDIR "chdir" &[Text];
     CHROOT "chroot" &[Text];
     CLOSE "close" &[Fd];
@@ -82,14 +88,16 @@ signatures! {
     GETPPID "getppid" &[];
     IOCTL "ioctl" &[Fd, Ioctl, CInt];
     IOPRIO_SET "ioprio_set" &[Int, Int, Int];
+    LANDLOCK_RESTRICT_SELF "landlock_restrict_self" &[Fd, Int];
     NANOSLEEP "nanosleep" &[Timespec, Timespec];
     OPENAT "openat" &[Fd, Text, Octal, Octal];
-    PRCTL "prctl" &[Prctl, Int];
+    PRCTL "prctl" &[Prctl, Int, Int];
     PRLIMIT64 "prlimit64" &[Int, Int, Rlimit, Rlimit];
     RT_SIGACTION "rt_sigaction" &[Int, Sigaction, Sigaction, Int];
     RT_SIGPROCMASK "rt_sigprocmask" &[Mask, Sigset, Sigset, Int];
     SCHED_SETAFFINITY "sched_setaffinity" &[Int, Int, Cpus];
     SCHED_SETSCHEDULER "sched_setscheduler" &[Int, Int, CInt];
+    SECCOMP "seccomp" &[Int, Int, Filter];
     SETGROUPS "setgroups" &[Int, Gids];
     SETPGID "setpgid" &[Int, Int];
     SETPRIORITY "setpriority" &[Int, Int, Int];

@@ -204,11 +204,11 @@ pub(crate) struct Call<'c, 'a> {
     pub(crate) args: &'c [Arg<'a>],
 }
 
-/// `sys!(DUP3, fd, 1, 0)`: a system call by its name in `sc::nr`.
+/// `sys!(DUP3, fd, 1, 0)`: a system call by its name in `uapi::nr`.
 macro_rules! sys {
     ($nr:ident $(, $arg:expr)* $(,)?) => {
         $crate::plan::op::Call {
-            nr: sc::nr::$nr as u32,
+            nr: $crate::uapi::nr::$nr as u32,
             flags: 0 $(| $crate::plan::op::flags_of(&$arg))*,
             args: &[$($crate::plan::op::IntoArg::into_arg($arg)),*],
         }

@@ -12,6 +12,7 @@ use super::op::{Arg, Op, flags};
 use super::pointee::{Pointee, pointee};
 use super::{HeapBuffer, Plan, Step, Storage, Writer};
 use crate::array::CStrArray;
+use crate::compile::sandbox::Program;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::request::FdAction;
@@ -95,6 +96,12 @@ fn copy(plan: &Plan<'_>, writer: &mut Writer<'_>) {
                         // SAFETY: There is as much as it says.
                         let copied = unsafe { writer.bytes(start, size) };
                         *arg = Arg::raw(copied.cast());
+                    }
+                    Some(Pointee::Filter(filter)) => {
+                        // SAFETY: A slice of integers.
+                        let start =
+                            unsafe { writer.bytes(filter.as_ptr().cast(), size_of_val(filter)) };
+                        *arg = writer.value(Program::new(filter).at(start.cast()));
                     }
                     Some(Pointee::Strings(array, which)) => {
                         *arg = strings(array, writer, &mut known[which]);

@@ -6,6 +6,8 @@ use linux_raw_sys::general as uapi;
 use super::calls::{Kind, kinds};
 use super::op::{Op, flags};
 use crate::array::{CStrArray, c_str};
+use crate::compile::sandbox::Program;
+use crate::request::Filter;
 
 /// What an argument points to.
 #[derive(Clone, Copy)]
@@ -15,6 +17,8 @@ pub(crate) enum Pointee<'a> {
     /// An array of strings: `argv`, which is 0 here, or the environment, 1. Each exec op
     /// has the same.
     Strings(CStrArray<'a>, usize),
+    /// A `sock_fprog`, and then the instructions that it points to.
+    Filter(&'a [Filter]),
 }
 
 /// What argument `place` of `op`, one that `compile` made and that is no call of Rust,
@@ -37,6 +41,12 @@ pub(crate) fn pointee<'a>(op: &Op<'a>, place: usize) -> Option<Pointee<'a>> {
         Kind::Sigaction => size_of::<[usize; 4]>(),
         Kind::Sigset => size_of::<u64>(),
         Kind::Timespec => size_of::<uapi::timespec>(),
+        Kind::CapHeader => size_of::<[u32; 2]>(),
+        Kind::CapData => size_of::<[u32; 6]>(),
+        Kind::Filter => {
+            // SAFETY: `compile` made the op with one that lives as long as the plan.
+            return Some(Pointee::Filter(unsafe { &*start.cast::<Program<'a>>() }.filter()));
+        }
         Kind::Cpus => before(),
         Kind::Gids => before() * size_of::<u32>(),
         kind @ (Kind::Strings | Kind::Environ) => {

@@ -5,11 +5,14 @@ use core::fmt::{self, Write};
 
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::ioctl::{TIOCSCTTY, TIOCSPGRP};
-use linux_raw_sys::prctl::{PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG};
+use linux_raw_sys::prctl::{
+    PR_CAP_AMBIENT, PR_CAPBSET_DROP, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
+    PR_SET_SECUREBITS,
+};
 
 use super::calls::Kind::{
-    self, At, CInt, CloseRange, Cpus, Environ, Fcntl, Fd, Gids, Ioctl, Mask, Octal, Prctl, Rlimit,
-    Sigaction, Sigset, Strings, Text, Timespec,
+    self, At, CInt, CapData, CapHeader, CloseRange, Cpus, Environ, Fcntl, Fd, Filter, Gids, Ioctl,
+    Mask, Octal, Prctl, Rlimit, Sigaction, Sigset, Strings, Text, Timespec,
 };
 use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, flags};
 use super::{Plan, Step, calls};
@@ -29,9 +32,14 @@ fn names(kind: Kind) -> &'static [(u32, &'static str)] {
             (uapi::F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"),
         ],
         Ioctl => &[(TIOCSCTTY, "TIOCSCTTY"), (TIOCSPGRP, "TIOCSPGRP")],
-        Prctl => {
-            &[(PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"), (PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS")]
-        }
+        Prctl => &[
+            (PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"),
+            (PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS"),
+            (PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS"),
+            (PR_CAPBSET_DROP, "PR_CAPBSET_DROP"),
+            (PR_SET_SECUREBITS, "PR_SET_SECUREBITS"),
+            (PR_CAP_AMBIENT, "PR_CAP_AMBIENT"),
+        ],
         Mask => &[(uapi::SIG_SETMASK, "SIG_SETMASK")],
         At => &[(uapi::AT_EMPTY_PATH, "AT_EMPTY_PATH")],
         CloseRange => &[
@@ -155,9 +163,8 @@ fn argument(f: &mut fmt::Formatter<'_>, kind: Kind, arg: Arg<'_>) -> fmt::Result
             f.write_char('0')?;
             if value == 0 { Ok(()) } else { Digits::octal(value as u64).write_to(f) }
         }
-        CInt | Cpus | Gids | Rlimit | Sigaction | Sigset | Timespec => {
-            f.write_str(if value == 0 { "NULL" } else { "&…" })
-        }
+        CInt | CapData | CapHeader | Cpus | Filter | Gids | Rlimit | Sigaction | Sigset
+        | Timespec => f.write_str(if value == 0 { "NULL" } else { "&…" }),
         Environ => f.write_str("envp"),
         // SAFETY: The signature says that this argument is a C string, and
         // `compile` made the op with one that lives as long as the plan.

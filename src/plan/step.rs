@@ -59,16 +59,28 @@ pub enum Step {
     Stub,
     /// A resource limit, `prlimit(2)`.
     Rlimit,
+    /// The securebits, `PR_SET_SECUREBITS`, or what keeps capabilities, `PR_SET_KEEPCAPS`.
+    Securebits,
+    /// A capability dropped from the bounding set, `PR_CAPBSET_DROP`.
+    Bounding,
+    /// The seccomp filter, `seccomp(2)`: here without `no_new_privs`, with it before exec.
+    Seccomp,
     /// The supplementary groups, `setgroups(2)`.
     Groups,
     /// The group ids, `setresgid(2)`.
     Gid,
     /// The user ids, `setresuid(2)`.
     Uid,
+    /// The permitted, effective and inheritable sets, `capset(2)`.
+    Capabilities,
+    /// The ambient set, `PR_CAP_AMBIENT`.
+    Ambient,
     /// The signal at the parent's death, `PR_SET_PDEATHSIG`.
     ParentDeathSignal,
     /// `PR_SET_NO_NEW_PRIVS`.
     NoNewPrivs,
+    /// The Landlock ruleset, `landlock_restrict_self(2)`.
+    Landlock,
     /// The caller's own function.
     Hook,
     /// What signals do, `sigaction(2)`.
@@ -89,7 +101,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 44] = [
         Self::Plan,
         Self::Arguments,
         Self::Environment,
@@ -115,11 +127,17 @@ impl Step {
         Self::CurrentDir,
         Self::Stub,
         Self::Rlimit,
+        Self::Securebits,
+        Self::Bounding,
+        Self::Seccomp,
         Self::Groups,
         Self::Gid,
         Self::Uid,
+        Self::Capabilities,
+        Self::Ambient,
         Self::ParentDeathSignal,
         Self::NoNewPrivs,
+        Self::Landlock,
         Self::Hook,
         Self::SignalAction,
         Self::CloseOthers,
@@ -142,7 +160,16 @@ impl Step {
 
     /// Whether the step may occur several times in one request.
     pub(crate) const fn has_items(self) -> bool {
-        matches!(self, Self::Move | Self::Open | Self::Close | Self::Rlimit | Self::SignalAction)
+        matches!(
+            self,
+            Self::Move
+                | Self::Open
+                | Self::Close
+                | Self::Rlimit
+                | Self::Bounding
+                | Self::Ambient
+                | Self::SignalAction
+        )
     }
 
     /// Short name and description. One string and a walk, as for errnos.
@@ -178,11 +205,17 @@ root|change the root\n\
 cwd|chdir to the working directory\n\
 stub|execute the stub\n\
 rlimit|set a resource limit\n\
+securebits|set the securebits\n\
+bounding|limit the bounding set\n\
+seccomp|install the seccomp filter\n\
 groups|set the groups\n\
 gid|set the group ids\n\
 uid|set the user ids\n\
+capabilities|set the capabilities\n\
+ambient|set the ambient capabilities\n\
 pdeathsig|set the parent death signal\n\
 no_new_privs|set no_new_privs\n\
+landlock|restrict by Landlock\n\
 hook|run the hook\n\
 signal|set a signal's action\n\
 close others|close the others\n\

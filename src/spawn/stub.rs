@@ -14,6 +14,7 @@
 use core::ffi::{CStr, c_int};
 use core::hint::black_box;
 use core::mem::{MaybeUninit, offset_of};
+use core::ptr::without_provenance;
 use core::slice;
 
 use linux_raw_sys::general as uapi;
@@ -22,7 +23,8 @@ use linux_raw_sys::prctl as prctls;
 use super::{Frame, clone_flags, conclude, make, unnamed};
 use crate::arch;
 use crate::argv;
-use crate::compile::{self, Stage};
+use crate::capability::{CapSet, Capabilities};
+use crate::compile::sandbox::Program;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::Fd;
@@ -39,12 +41,11 @@ use crate::text::Digits;
 /// What a request brings along that may be spawned so.
 #[derive(Debug)]
 pub(crate) struct Stub {
-    pub(crate) stage: Stage,
     pub(crate) is_sound: fn(&Request<'_>, Kernel) -> bool,
     pub(crate) run: fn(&Plan<'_>) -> Result<Process, Error>,
 }
 
-pub(crate) static STUB: Stub = Stub { stage: compile::stub_stage, is_sound, run };
+pub(crate) static STUB: Stub = Stub { is_sound, run };
 
 /// Whether a stub can do what the request asks for: it has what it needs after one more
 /// exec, and needs no Rust.
@@ -72,11 +73,16 @@ fn keeps_capabilities(request: &Request<'_>) -> bool {
     let changes_groups = request.gid.is_some()
         || matches!(request.groups, Groups::Set(_))
         || request.uid.is_some() && matches!(request.groups, Groups::Auto);
-    let needs = [
+    let sandboxes = request.seccomp.is_some() || request.landlock.is_some();
+    let mut needs = request.capabilities.map_or(CapSet::EMPTY, Capabilities::needed);
+    for (is_needed, capability) in [
         (request.uid.is_some(), uapi::CAP_SETUID),
         (changes_groups, uapi::CAP_SETGID),
         (!request.rlimits.is_empty(), uapi::CAP_SYS_RESOURCE),
-    ];
+        (sandboxes && !request.no_new_privs, uapi::CAP_SYS_ADMIN),
+    ] {
+        needs = if is_needed { needs.with(capability) } else { needs };
+    }
     let Ok(effective) = sys::effective_capabilities() else { return false };
     let no_root = sys::prctl(prctls::PR_GET_SECUREBITS, 0, 0).unwrap_or(SECBIT_NOROOT);
     let is_root = sys::geteuid() == 0 && no_root & SECBIT_NOROOT == 0;
@@ -85,14 +91,14 @@ fn keeps_capabilities(request: &Request<'_>) -> bool {
     let may_set_groups = effective >> uapi::CAP_SETGID & 1 == 1 || request.gid.is_none();
     may_set_ids
         && may_set_groups
-        && needs.into_iter().all(|(needs, capability)| {
+        && needs.iter().filter(|capability| effective >> capability & 1 == 1).all(|capability| {
             let survives = if is_root {
                 sys::prctl(prctls::PR_CAPBSET_READ, capability, 0)
             } else {
                 let is_set = prctls::PR_CAP_AMBIENT_IS_SET;
                 sys::prctl(prctls::PR_CAP_AMBIENT, is_set, capability)
             };
-            !needs || effective >> capability & 1 == 0 || survives == Ok(1)
+            survives == Ok(1)
         })
 }
 
@@ -263,8 +269,12 @@ struct Image<'p> {
 impl<'p> Image<'p> {
     fn new(plan: &Plan<'p>, writer: RawFd) -> Self {
         let rest = plan.ops.get(plan.stub_at..).unwrap_or_default();
+        // What comes with the exec: a filter may not allow to write what is told before it.
         let is_exec = |op: &Op<'_>| op.flags & flags::EXEC != 0;
-        let steps = rest.iter().position(is_exec).unwrap_or(rest.len());
+        let exec = rest.iter().position(is_exec).unwrap_or(rest.len());
+        let filter = exec.saturating_sub(1);
+        let is_late = rest.get(filter).is_some_and(|op| op.tag.step == Step::Seccomp);
+        let steps = if is_late { filter } else { exec };
         Self { rest, steps, writer }
     }
 
@@ -432,7 +442,7 @@ impl Layout {
         for place in 0..op.args.len() {
             let Some(pointee) = pointee(op, place) else { continue };
             let known = match pointee {
-                Pointee::Bytes(..) => None,
+                Pointee::Bytes(..) | Pointee::Filter(_) => None,
                 Pointee::Strings(array, which) => {
                     let start = array.as_ptr().cast();
                     let known = self.known[which & 1].filter(|(known, _)| *known == start);
@@ -443,6 +453,7 @@ impl Layout {
             if known.is_none() {
                 let size = match pointee {
                     Pointee::Bytes(_, size) => size,
+                    Pointee::Filter(filter) => size_of::<Program<'_>>() + size_of_val(filter),
                     Pointee::Strings(array, which) => {
                         self.known[which & 1] = Some((array.as_ptr().cast(), address));
                         let sizes = array.iter().map(|string| 8 + string.to_bytes_with_nul().len());
@@ -509,6 +520,13 @@ impl File<'_> {
         match pointee {
             // SAFETY: There is as much as it says.
             Pointee::Bytes(start, size) => unsafe { self.bytes(start, size) },
+            Pointee::Filter(filter) => {
+                let behind = address + size_of::<Program<'_>>();
+                let program = Program::new(filter).at(without_provenance(behind));
+                self.words(&program.words());
+                // SAFETY: A slice of integers.
+                unsafe { self.bytes(filter.as_ptr().cast(), size_of_val(filter)) };
+            }
             Pointee::Strings(array, _) => {
                 let mut text = address + 8 * (array.iter().count() + 1);
                 for string in array {

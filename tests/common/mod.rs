@@ -81,7 +81,9 @@ pub(crate) fn without_stub() -> Vec<Setup> {
 
 /// The mode of a child with other credentials.
 pub(crate) fn with_credentials() -> Mode {
-    if is_root() { Mode::Stub } else { Mode::Fork }
+    let kernel = Kernel::current().expect("a child can be made");
+    let stub = is_root() && kernel.has(Feature::SharedMemory);
+    if stub { Mode::Stub } else { Mode::Fork }
 }
 
 /// Whether this process may do whatever it likes.
