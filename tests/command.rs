@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rawspawn::{
-    Command, Errno, Mode, OtherFds, Reason, Rlimit, SigSet, SpawnError, Stdio, Step, TimedOut,
+    CapSet, Capabilities, Command, Errno, Filter, Mode, OtherFds, Reason, Rlimit, SigSet,
+    SpawnError, Stdio, Step, TimedOut,
 };
 
 use crate::common::{TempDir, file_at, forked, isolated};
@@ -117,6 +118,21 @@ fn errors_have_the_kind_and_the_number_of_stds() {
         let error = Command::new("true").env(key, "x").spawn().expect_err("no name");
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{key:?}");
     }
+}
+
+#[test]
+fn a_command_gives_up_what_it_is_told_to() {
+    let mut command = Command::new("grep");
+    command.args(["-E", "CapBnd:.0*400$|Seccomp:.2", "-c", "/proc/self/status"]);
+    command.no_new_privs(true).seccomp(&[Filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }]);
+    let bind = CapSet::EMPTY.with(10);
+    let lines = if crate::common::is_root() {
+        command.capabilities(Capabilities::KEPT.bounding(bind));
+        "2\n"
+    } else {
+        "1\n"
+    };
+    assert_eq!(command.output().expect("grep").stdout, lines.as_bytes());
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod low_fds;
 mod memory;
 mod modes;
 mod plans;
+mod privileges;
 mod processes;
 mod session;
 mod signals;

@@ -324,7 +324,7 @@ fn a_stub_is_chosen_where_the_capabilities_survive_and_else_a_fork() {
 }
 
 /// Gives up all but two capabilities, with the right to give them on or without.
-fn become_user_with_setuid_and_setgid(ambient: bool) {
+pub(crate) fn become_user_with_setuid_and_setgid(ambient: bool) {
     const BOTH: u32 = 1 << 6 | 1 << 7;
     // SAFETY: Touches no memory.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }, 0);

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::vec::Vec;
 
 use super::{Command, FdAction, Groups, RawFd, Request, c_string};
+use crate::capability::Capabilities;
 use crate::kernel::Kernel;
 use crate::mode::Modes;
-use crate::request::{OtherFds, Rlimit, Scheduler};
+use crate::request::{Filter, OtherFds, Rlimit, Scheduler};
 use crate::signal::SigSet;
 
 /// What a request borrows, owned.
@@ -21,6 +22,9 @@ pub(super) struct Owned {
     rlimits: Vec<Rlimit>,
     affinity: Option<Vec<usize>>,
     cgroup: Option<OwnedFd>,
+    capabilities: Option<Capabilities>,
+    seccomp: Option<Vec<Filter>>,
+    landlock: Option<OwnedFd>,
 }
 
 impl Owned {
@@ -49,6 +53,15 @@ impl Owned {
         }
         if let Some(cgroup) = &self.cgroup {
             request.cgroup(cgroup.as_raw_fd());
+        }
+        if let Some(capabilities) = &self.capabilities {
+            request.capabilities(capabilities);
+        }
+        if let Some(filter) = &self.seccomp {
+            request.seccomp(filter);
+        }
+        if let Some(ruleset) = &self.landlock {
+            request.landlock(ruleset.as_raw_fd());
         }
         request.rlimits(&self.rlimits);
     }
@@ -162,6 +175,27 @@ impl Command {
     /// streams. It stays open here until the command is dropped.
     pub fn fd(&mut self, fd: impl Into<OwnedFd>, child_fd: RawFd) -> &mut Self {
         self.owned.maps.push((fd.into(), child_fd));
+        self.beyond_std = true;
+        self
+    }
+
+    /// Sets what the child may do: see [`Request::capabilities`].
+    pub fn capabilities(&mut self, capabilities: Capabilities) -> &mut Self {
+        self.owned.capabilities = Some(capabilities);
+        self.beyond_std = true;
+        self
+    }
+
+    /// Installs a seccomp filter: see [`Request::seccomp`].
+    pub fn seccomp(&mut self, filter: &[Filter]) -> &mut Self {
+        self.owned.seccomp = Some(filter.into());
+        self.beyond_std = true;
+        self
+    }
+
+    /// Restricts the child by this Landlock ruleset: see [`Request::landlock`].
+    pub fn landlock(&mut self, ruleset: impl Into<OwnedFd>) -> &mut Self {
+        self.owned.landlock = Some(ruleset.into());
         self.beyond_std = true;
         self
     }

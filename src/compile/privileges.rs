@@ -18,6 +18,7 @@ const SECBIT_KEEP_CAPS: u32 = 1 << 4;
 
 /// Securebits and the bounding set, while there is `CAP_SETPCAP`; and what keeps the
 /// permitted set while the uid changes.
+#[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn before_ids<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let Some(capabilities) = input.request.capabilities else { return Ok(()) };
     let keeps = input.request.uid.is_some() && capabilities.sets.is_some();
@@ -43,6 +44,7 @@ pub(crate) fn before_ids<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result
 }
 
 /// The other sets, which a change of the uid would have cleared.
+#[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn after_ids<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let Some(capabilities) = input.request.capabilities else { return Ok(()) };
     if let Some(Sets { permitted, effective, inheritable }) = capabilities.sets {

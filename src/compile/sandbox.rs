@@ -21,6 +21,7 @@ pub(crate) fn landlock<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(
 }
 
 /// Installs the filter while there is the right to, if that is not `no_new_privs`.
+#[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn seccomp_early<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     if !input.request.no_new_privs {
         seccomp(plan, input);
@@ -29,6 +30,7 @@ pub(crate) fn seccomp_early<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Res
 }
 
 /// Installs the filter as the last thing before exec, of which all else is free.
+#[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn seccomp_late<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     if input.request.no_new_privs {
         seccomp(plan, input);

@@ -45,7 +45,8 @@ pub(crate) fn pointee<'a>(op: &Op<'a>, place: usize) -> Option<Pointee<'a>> {
         Kind::CapData => size_of::<[u32; 6]>(),
         Kind::Filter => {
             // SAFETY: `compile` made the op with one that lives as long as the plan.
-            return Some(Pointee::Filter(unsafe { &*start.cast::<Program<'a>>() }.filter()));
+            let program = unsafe { &*arg.as_ptr::<Program<'a>>() };
+            return Some(Pointee::Filter(program.filter()));
         }
         Kind::Cpus => before(),
         Kind::Gids => before() * size_of::<u32>(),
