@@ -1,0 +1,35 @@
+# Sourced by the scripts here that boot a kernel.
+
+need cpio cpio
+need curl curl
+need xz xz-utils
+
+# boot NAME INIT STRIP ARCHITECTURE SUITE KERNEL CONSOLE QEMU...: boots Debian's newest
+# KERNEL of SUITE with INIT as PID 1, and runs the executables that
+# target/cross/NAME.tests lists. What it says is in target/cross/NAME.SUITE.log.
+boot() {
+    local name=$1 init=$2 strip=$3 architecture=$4 suite=$5 kernel=$6 console=$7 test
+    shift 7
+    local base=target/cross/$name.$suite
+    local root=$base.root log=$base.log
+    package './boot/vmlinu*' "$architecture" "$suite" "$kernel" > "$base.kernel"
+    rm -rf "$root" && mkdir -p "$root"/{bin,tests,dev,proc,sys,tmp,etc}
+    # Static, and so whatever suite it is from.
+    package '*/bin/busybox' "$architecture" "${BUSYBOX_SUITE:-$suite}" busybox-static \
+        > "$root/bin/busybox"
+    chmod +x "$root/bin/busybox"
+    for applet in sh echo cat true false sleep env test tr sort ls head yes grep; do
+        ln -s busybox "$root/bin/$applet"
+    done
+    cp "$init" "$root/init"
+    while read -r test; do
+        "$strip" -o "$root/tests/$(basename "$test" | sed 's/-[0-9a-f]*$//')" "$test"
+    done < "target/cross/$name.tests"
+    (cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) > "$base.initrd"
+    timeout 900 "$@" -accel tcg -smp 2 -m 2G -nographic -no-reboot -nic none \
+        -kernel "$base.kernel" -initrd "$base.initrd" -append "console=$console quiet panic=-1 \
+        PATH=/bin RAWSPAWN_TEST_CHILDREN=100 TEST_ARGUMENTS=--quiet" \
+        < /dev/null | tr -d '\r' > "$log" || :
+    grep -aE '^boot: |^test result|skipped:|FAILED|panicked' "$log"
+    grep -aqx 'boot: all passed, in vfork mode' "$log"
+}
