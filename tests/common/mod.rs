@@ -45,6 +45,9 @@ pub(crate) fn each_setup() -> Vec<Setup> {
             println!("skipped: {mode:?}, which shares no memory here");
             continue;
         }
+        if mode == Mode::Stub && !kernel.has(Feature::CloseRangeCloexec) {
+            continue; // a fork does it there
+        }
         let lacks = [
             Feature::ShareFds,
             Feature::CloseRangeCloexec,
@@ -74,6 +77,18 @@ pub(crate) fn each_setup() -> Vec<Setup> {
     setups
 }
 
+/// Whether a signal that dumps core ends all who share the memory of the one it kills:
+/// below Linux 5.16.
+pub(crate) fn core_kills_all() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc");
+    let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let old = (numbers.next(), numbers.next()) < (Some(5), Some(16));
+    if old {
+        println!("skipped: a core dump in shared memory, which ends the parent too on this kernel");
+    }
+    old
+}
+
 /// The same without a stub, which runs no hook.
 pub(crate) fn without_stub() -> Vec<Setup> {
     each_setup().into_iter().filter(|setup| setup.mode != Mode::Stub).collect()
@@ -82,7 +97,8 @@ pub(crate) fn without_stub() -> Vec<Setup> {
 /// The mode of a child with other credentials.
 pub(crate) fn with_credentials() -> Mode {
     let kernel = Kernel::current().expect("a child can be made");
-    let stub = is_root() && kernel.has(Feature::SharedMemory);
+    let stub =
+        is_root() && kernel.has(Feature::SharedMemory) && kernel.has(Feature::CloseRangeCloexec);
     if stub { Mode::Stub } else { Mode::Fork }
 }
 
