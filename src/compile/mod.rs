@@ -75,10 +75,14 @@ type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
 /// An option puts its stage in. So a program contains none that it does not ask for,
 /// and a request that asks for little passes over the rest at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stages([Option<Stage>; 14]);
+pub(crate) struct Stages {
+    stages: [Option<Stage>; 14],
+    /// A bit for each that is there, as most are not.
+    asked: u32,
+}
 
 impl Stages {
-    pub(crate) const NONE: Self = Self([None; 14]);
+    pub(crate) const NONE: Self = Self { stages: [None; 14], asked: 0 };
 
     // Their places.
     pub(crate) const CGROUP: usize = 0;
@@ -98,11 +102,12 @@ impl Stages {
 
     /// Puts `stage` in its place.
     pub(crate) const fn put(&mut self, place: usize, stage: Stage) {
-        self.0[place] = Some(stage);
+        self.stages[place] = Some(stage);
+        self.asked |= 1 << place;
     }
 
     /// Appends the steps of the stages from `first` to `last`.
-    #[inline(never)]
+    #[inline]
     fn ask<'a>(
         &self,
         first: usize,
@@ -110,8 +115,15 @@ impl Stages {
         plan: &mut Writer<'a>,
         input: &Input<'a>,
     ) -> Result<(), Error> {
-        let stages = self.0.get(first..=last).unwrap_or_default();
-        stages.iter().flatten().try_for_each(|stage| stage(plan, input))
+        let mut left = self.asked & ((2 << last) - (1 << first));
+        while left != 0 {
+            let place = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if let Some(Some(stage)) = self.stages.get(place) {
+                stage(plan, input)?;
+            }
+        }
+        Ok(())
     }
 }
 
