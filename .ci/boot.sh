@@ -4,6 +4,11 @@ need cpio cpio
 need curl curl
 need xz xz-utils
 
+# executables NAME: writes what cargo's messages name as such to target/cross/NAME.tests.
+executables() {
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' > "target/cross/$1.tests"
+}
+
 # boot NAME INIT STRIP ARCHITECTURE SUITE KERNEL CONSOLE QEMU...: boots Debian's newest
 # KERNEL of SUITE with INIT as PID 1, and runs the executables that
 # target/cross/NAME.tests lists. What it says is in target/cross/NAME.SUITE.log.

@@ -161,7 +161,7 @@ rawspawn_child_end:
 
         .section .note.GNU-stack,"",@progbits
 
-// No entry is the target of an indirect jump, so both are fit for IBT
+// No entry is the target of an indirect jump, so all are fit for IBT
 // and, as nothing returns, for shadow stacks.
         .section .note.gnu.property,"a",@note
         .p2align 3

@@ -415,15 +415,7 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
 
 /// Waits for the end of file of `fd`, discarding what comes before.
 pub(crate) fn wait_for_end_of_file(fd: RawFd) {
-    let mut byte = 0u8;
-    loop {
-        // SAFETY: The kernel writes at most one byte.
-        let raw = unsafe { sc::syscall3(sc::nr::READ, fd as usize, &raw mut byte as usize, 1) };
-        match ret(raw) {
-            Ok(1) | Err(Errno::EINTR) => {}
-            _ => return,
-        }
-    }
+    while matches!(read(fd, &mut [0]), Ok(1) | Err(Errno::EINTR)) {}
 }
 
 /// Whether `clone3` answers at all: it refuses arguments of no size.

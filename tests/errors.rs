@@ -532,6 +532,37 @@ extern "C" fn count(_: i32) {
     CHILD_SIGNALS.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Has 50 spawns of each of `setups` fail while another thread waits for every child,
+/// and returns how many that has got.
+fn fail_beside_a_reaper(setups: Vec<Setup>) -> u32 {
+    let (running, stolen) = (AtomicU32::new(1), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while running.load(Ordering::Relaxed) > 0 {
+                // SAFETY: A status is not asked for.
+                let pid = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+                stolen.fetch_add(u32::from(pid > 0), Ordering::Relaxed);
+            }
+        });
+        let _running = Running(&running);
+        for setup in setups {
+            if !setup.kernel.has(Feature::NoExitSignal) {
+                println!("skipped: SIGCHLD, which this system always sends");
+                continue;
+            }
+            for _ in 0..50 {
+                let mut request = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
+                setup.apply(&mut request);
+                let error = request.spawn(&mut Room::new()).expect_err("nonexistent");
+                let found = (error.step(), error.errno());
+                assert_eq!(found, (Step::Exec, Some(Errno::ENOENT)), "{setup:?}: {error}");
+            }
+        }
+    });
+    assert!(!has_children());
+    stolen.load(Ordering::Relaxed)
+}
+
 #[test]
 fn a_spawn_that_failed_raises_no_sigchld_and_cannot_be_stolen() {
     isolated(|| {
@@ -541,32 +572,8 @@ fn a_spawn_that_failed_raises_no_sigchld_and_cannot_be_stolen() {
         action.sa_flags = libc::SA_RESTART;
         // SAFETY: The handler only counts.
         unsafe { libc::sigaction(libc::SIGCHLD, &raw const action, std::ptr::null_mut()) };
-        let (running, stolen) = (AtomicU32::new(1), AtomicU32::new(0));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while running.load(Ordering::Relaxed) > 0 {
-                    // SAFETY: A status is not asked for.
-                    let pid = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
-                    stolen.fetch_add(u32::from(pid > 0), Ordering::Relaxed);
-                }
-            });
-            let _running = Running(&running);
-            for setup in without_stub() {
-                if !setup.kernel.has(Feature::NoExitSignal) {
-                    println!("skipped: SIGCHLD, which this system always sends");
-                    continue;
-                }
-                for _ in 0..50 {
-                    let mut request = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
-                    setup.apply(&mut request);
-                    let error = request.spawn(&mut Room::new()).expect_err("nonexistent");
-                    assert_eq!(error.errno(), Some(Errno::ENOENT), "{setup:?}: {error}");
-                }
-            }
-        });
-        assert_eq!(stolen.load(Ordering::Relaxed), 0);
+        assert_eq!(fail_beside_a_reaper(without_stub()), 0);
         assert_eq!(CHILD_SIGNALS.load(Ordering::Relaxed), 0);
-        assert!(!has_children());
         // The signal comes once there is a child to speak of.
         let (exe, argv) = quick(0);
         let mut process =
@@ -579,25 +586,8 @@ fn a_spawn_that_failed_raises_no_sigchld_and_cannot_be_stolen() {
 #[test]
 fn a_failure_in_a_stub_is_the_error_even_if_another_reaps_the_child() {
     isolated(|| {
-        let running = AtomicU32::new(1);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while running.load(Ordering::Relaxed) > 0 {
-                    // SAFETY: A status is not asked for.
-                    unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
-                }
-            });
-            let _running = Running(&running);
-            for setup in each_setup().into_iter().filter(|setup| setup.mode == Mode::Stub) {
-                for _ in 0..50 {
-                    let mut request = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
-                    setup.apply(&mut request);
-                    let error = request.spawn(&mut Room::new()).expect_err("nonexistent");
-                    assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)));
-                }
-            }
-        });
-        assert!(!has_children());
+        let is_stub = |setup: &Setup| setup.mode == Mode::Stub;
+        fail_beside_a_reaper(each_setup().into_iter().filter(is_stub).collect());
     });
 }
 

@@ -5,27 +5,14 @@ use std::os::fd::AsRawFd;
 use crate::common::child::{End, ending};
 use crate::common::fork::Sleeper;
 use crate::common::{
-    Remains, Reporter, Room, Setup, each_setup, failure, finish, isolated, report, with_credentials,
+    Remains, Reporter, Room, each_setup, failure, finish, isolated, may_change_credentials, report,
+    with_credentials, with_own_memory,
 };
 use rawspawn::{Errno, Exec, Groups, Mode, Modes, Reason, Request, Step};
 
 type Change = fn(&mut Request<'static>);
 
 const NOBODY: u32 = 65534;
-
-fn is_root() -> bool {
-    // SAFETY: Touches no memory.
-    let root = unsafe { libc::geteuid() } == 0;
-    if !root {
-        println!("skipped: only root may change credentials");
-    }
-    root
-}
-
-/// The setups that may change credentials.
-fn forks() -> Vec<Setup> {
-    each_setup().into_iter().filter(|setup| setup.mode != Mode::Vfork).collect()
-}
 
 /// What this process's `/proc/self/status` says of its credentials.
 fn own_credentials() -> Vec<String> {
@@ -47,11 +34,11 @@ fn set_groups(groups: &[u32]) {
 #[test]
 fn the_three_ids_change_and_the_capabilities_go() {
     isolated(|| {
-        if !is_root() {
+        if !may_change_credentials() {
             return;
         }
         let before = own_credentials();
-        for setup in forks() {
+        for setup in with_own_memory() {
             let seen = report(setup, |request| {
                 request.uid(NOBODY).gid(65533);
             });
@@ -70,7 +57,7 @@ fn groups_are_dropped_kept_or_set_as_asked() {
     static NONE: [u32; 0] = [];
     static TWO: [u32; 2] = [5, 9];
     isolated(|| {
-        if !is_root() {
+        if !may_change_credentials() {
             return;
         }
         set_groups(&[7, 8]);
@@ -86,7 +73,7 @@ fn groups_are_dropped_kept_or_set_as_asked() {
             (|r| _ = r.groups(Groups::Set(&TWO)).uid(NOBODY).gid(3), "5 9"),
         ];
         let before = own_credentials();
-        for setup in forks() {
+        for setup in with_own_memory() {
             for (number, (change, groups)) in table.iter().enumerate() {
                 let seen = report(setup, *change);
                 assert_eq!(seen.get("Groups"), *groups, "{setup:?}, row {number}");
@@ -124,7 +111,7 @@ fn the_id_that_means_unchanged_is_refused() {
     isolated(|| {
         let refused: [(Change, Step); 2] =
             [(|r| _ = r.uid(u32::MAX), Step::Uid), (|r| _ = r.gid(u32::MAX), Step::Gid)];
-        for setup in forks() {
+        for setup in with_own_memory() {
             for (change, step) in refused {
                 let mut request = ending(End::Exit(0));
                 change(&mut request);
@@ -159,7 +146,7 @@ fn without_privileges_the_own_ids_can_be_set_and_no_others() {
         ];
         let before = own_credentials();
         // A stub would have other saved ids than its parent.
-        for setup in forks().into_iter().filter(|setup| setup.mode == Mode::Fork) {
+        for setup in with_own_memory().into_iter().filter(|setup| setup.mode == Mode::Fork) {
             let reporter = Reporter::new(&[]);
             let mut request = Request::new(Exec::Fd(exe.as_raw_fd()), reporter.argv);
             setup.apply(&mut request);
@@ -201,7 +188,7 @@ fn no_new_privs_is_the_childs_alone() {
 #[test]
 fn the_parent_death_signal_outlives_a_change_of_credentials() {
     isolated(|| {
-        let changes = if is_root() { 2 } else { 1 };
+        let changes = if may_change_credentials() { 2 } else { 1 };
         for setup in each_setup() {
             for change_uid in [false, true].into_iter().take(changes) {
                 if change_uid && setup.mode == Mode::Vfork {

@@ -5,7 +5,8 @@ use std::os::fd::FromRawFd;
 use rawspawn::{CapSet, Capabilities, Errno, Exec, Filter, Groups, Mode, Request, Step, argv};
 
 use crate::common::{
-    Report, Room, Setup, TempDir, each_setup, failure, forked, is_root, isolated, report, run,
+    Report, Room, Setup, TempDir, each_setup, failure, forked, is_root, isolated,
+    may_change_credentials, report, run, with_own_memory,
 };
 
 const NOBODY: u32 = 65534;
@@ -16,11 +17,7 @@ const ONE: u64 = 1 << NET_BIND_SERVICE;
 
 /// The setups that may change credentials.
 fn setups() -> Vec<Setup> {
-    if !is_root() {
-        println!("skipped: capabilities, which only root has");
-        return Vec::new();
-    }
-    each_setup().into_iter().filter(|setup| setup.mode != Mode::Vfork).collect()
+    if may_change_credentials() { with_own_memory() } else { Vec::new() }
 }
 
 /// The sets of a process: inheritable, permitted, effective, bounding, ambient.

@@ -11,7 +11,8 @@ use rawspawn::{Cause, Errno, Exec, Mode, Modes, Reason, Request, Step, argv};
 use crate::common::fork::Sleeper;
 use crate::common::seccomp::{Question, Refuse, killing, refusing, supervised};
 use crate::common::{
-    Remains, Room, Running, Setup, each_setup, file_at, forked, is_root, isolated, quick, report,
+    Remains, Room, Running, Setup, each_setup, file_at, forked, isolated, may_change_credentials,
+    quick, report,
 };
 
 /// A user that no other test makes children of.
@@ -22,11 +23,8 @@ const ATTACKER: u32 = 54_322;
 
 /// The setups of this topic, if this process may have other credentials.
 fn setups(mode: Mode) -> Vec<Setup> {
-    if !is_root() {
-        println!("skipped: a change of credentials, which takes root");
-        return Vec::new();
-    }
-    each_setup().into_iter().filter(|setup| setup.mode == mode).collect()
+    let setups = if may_change_credentials() { each_setup() } else { Vec::new() };
+    setups.into_iter().filter(|setup| setup.mode == mode).collect()
 }
 
 /// A request for another user's child, as `setup` says.

@@ -27,8 +27,7 @@ pub(crate) fn cgroup<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
     }
     if born_in(input.request, input.kernel).is_none() {
         // 0 is who writes.
-        let text = plan.text(&[b"0"]);
-        write_file(plan, Tag::new(Step::Cgroup), fd, c"cgroup.procs", text, 1);
+        write_file(plan, Tag::new(Step::Cgroup), fd, c"cgroup.procs", b"0");
     }
     Ok(())
 }
@@ -89,9 +88,8 @@ fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Err
         return Err(Error::new(Step::OomScoreAdj, 0, Errno::EINVAL));
     }
     let digits = Digits::decimal(adj.into());
-    let text = plan.text(&[digits.as_bytes()]);
-    let length = digits.as_bytes().len();
-    write_file(plan, Tag::new(Step::OomScoreAdj), -1, c"/proc/self/oom_score_adj", text, length);
+    let path = c"/proc/self/oom_score_adj";
+    write_file(plan, Tag::new(Step::OomScoreAdj), -1, path, digits.as_bytes());
     Ok(())
 }
 

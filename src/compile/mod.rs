@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::{Mode, Reason};
 use crate::plan::op::{Saved, Tag, sys};
-use crate::plan::{Plan, Step, Storage, Text, Writer};
+use crate::plan::{Plan, Step, Storage, Writer};
 use crate::request::{RawFd, Request};
 use crate::signal::SigSet;
 
@@ -197,17 +197,11 @@ pub(crate) fn compile<'a>(
     })
 }
 
-/// Writes `text`, of `length` bytes, to the file at `path`, relative to `dir`.
-fn write_file<'a>(
-    plan: &mut Writer<'a>,
-    tag: Tag,
-    dir: RawFd,
-    path: &'a CStr,
-    text: Text<'a>,
-    length: usize,
-) {
+/// Writes a copy of `bytes` to the file at `path`, relative to `dir`.
+fn write_file<'a>(plan: &mut Writer<'a>, tag: Tag, dir: RawFd, path: &'a CStr, bytes: &[u8]) {
+    let text = plan.text(&[bytes]);
     plan.push(tag, sys!(OPENAT, dir, path, O_WRONLY | O_CLOEXEC)).save();
-    plan.push(tag, sys!(WRITE, Saved, text, length)).expect(length as u32);
+    plan.push(tag, sys!(WRITE, Saved, text, bytes.len())).expect(bytes.len() as u32);
     plan.push(tag, sys!(CLOSE, Saved)).ok_any();
 }
 

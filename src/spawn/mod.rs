@@ -32,7 +32,7 @@ use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::low::{Lent, LowFds};
-use crate::mode::{self, Mode, Modes};
+use crate::mode::{self, Mode, Modes, Reason};
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
@@ -114,15 +114,9 @@ impl Request<'_> {
     /// Those that `spawn` gives before any process exists.
     pub fn needed(&self) -> Result<Needed, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        let (mode, _) = mode::choose(self, kernel)?;
         // A table that is shared takes more ops than one that is not.
         let caller = Caller { sources_open: true, ..caller(self, Attempt::on(kernel)) };
-        match compile::needed(&Input::new(self, kernel, mode, caller)) {
-            Err(error) if self.is_for_fork(error) => {
-                compile::needed(&Input::new(self, kernel, Mode::Fork, caller))
-            }
-            result => result,
-        }
+        compile::needed(&self.input(kernel, caller)?.0)
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
@@ -190,16 +184,24 @@ impl Request<'_> {
     }
 
     fn plan_on<'s>(&'s self, attempt: Attempt, storage: Storage<'s>) -> Result<Plan<'s>, Error> {
-        let kernel = attempt.kernel;
+        let (input, reason) = self.input(attempt.kernel, caller(self, attempt))?;
+        compile::compile(&input, reason, storage)
+    }
+
+    /// What is compiled, in the mode that is chosen, and why it is that.
+    fn input<'s>(
+        &'s self,
+        kernel: Kernel,
+        caller: Caller<'s>,
+    ) -> Result<(Input<'s>, Reason), Error> {
         let (mode, reason) = mode::choose(self, kernel)?;
-        let caller = caller(self, attempt);
         let mut input = Input::new(self, kernel, mode, caller);
-        // Too many steps may come before it.
+        // Too many steps may come before a stub, which shows when they are counted.
         if mode == Mode::Stub && compile::needed(&input).is_err_and(|error| self.is_for_fork(error))
         {
             input = Input::new(self, kernel, Mode::Fork, caller);
         }
-        compile::compile(&input, reason, storage)
+        Ok((input, reason))
     }
 }
 

@@ -144,7 +144,7 @@ fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let first = Plan { ops, ..*plan };
     // SAFETY: As in `vfork`: the frame is new, and all of it outlives the child's stay,
     // which `conclude` sees the end of.
-    let made = unsafe { make(&first, &frame, clone_flags(Mode::Vfork, plan.shares_fds)) }?;
+    let made = unsafe { make(&first, &frame, clone_flags(Mode::Stub, plan.shares_fds)) }?;
     let process = conclude(&first, &frame, made)?;
     drop((memfd, writer));
     wait_for_exec(process.pid(), reader.raw());

@@ -94,6 +94,19 @@ pub(crate) fn without_stub() -> Vec<Setup> {
     each_setup().into_iter().filter(|setup| setup.mode != Mode::Stub).collect()
 }
 
+/// Those whose child has memory of its own, and so may have other credentials.
+pub(crate) fn with_own_memory() -> Vec<Setup> {
+    each_setup().into_iter().filter(|setup| setup.mode != Mode::Vfork).collect()
+}
+
+/// Whether this process may change credentials; says so if not.
+pub(crate) fn may_change_credentials() -> bool {
+    if !is_root() {
+        println!("skipped: a change of credentials, which takes root");
+    }
+    is_root()
+}
+
 /// The mode of a child with other credentials.
 pub(crate) fn with_credentials() -> Mode {
     let kernel = Kernel::current().expect("a child can be made");
