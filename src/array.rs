@@ -97,13 +97,16 @@ impl<'a> CStrArray<'a> {
 
     /// The value of the environment variable `name`.
     pub(crate) fn variable(self, name: &[u8]) -> Option<&'a [u8]> {
-        self.iter().find_map(|entry| {
-            let (key, rest) = entry.to_bytes().split_at_checked(name.len())?;
-            // Not `==`, which is a call of C's bcmp.
-            let (b'=', value) = rest.split_first()? else { return None };
-            key.iter().eq(name).then_some(value)
-        })
+        self.iter().find_map(|entry| value(entry, name))
     }
+}
+
+/// The value of the variable `name`, if `entry` of an environment is that.
+pub(crate) fn value<'a>(entry: &'a CStr, name: &[u8]) -> Option<&'a [u8]> {
+    let (key, rest) = entry.to_bytes().split_at_checked(name.len())?;
+    // Not `==`, which is a call of C's bcmp.
+    let (b'=', value) = rest.split_first()? else { return None };
+    key.iter().eq(name).then_some(value)
 }
 
 impl fmt::Debug for CStrArray<'_> {

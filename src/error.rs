@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::errno::Errno;
 use crate::plan::Step;
+use crate::plan::op::Tag;
 use crate::text::Digits;
 
 /// Why there is no child: the step, which item of it, and the cause.
@@ -32,6 +33,10 @@ pub enum Cause {
 impl Error {
     pub(crate) const fn new(step: Step, index: u16, errno: Errno) -> Self {
         Self { step, cause: Cause::Errno(errno), index }
+    }
+
+    pub(crate) const fn with_index(self, index: usize) -> Self {
+        Self { index: Tag::item(self.step, index).index, ..self }
     }
 
     pub(crate) const fn died(cause: Cause) -> Self {
@@ -65,7 +70,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.step.doing())?;
+        f.write_str(self.step.texts().nth(1).unwrap_or_default())?;
         if self.step.has_items() {
             f.write_str(" (item ")?;
             Digits::decimal(self.index.into()).write_to(f)?;

@@ -75,6 +75,7 @@ mod fd;
 mod kernel;
 mod low;
 mod mode;
+mod namespaces;
 mod plan;
 mod process;
 mod request;
@@ -99,13 +100,14 @@ pub use fd::{Fd, pipe};
 pub use kernel::{Feature, Kernel};
 pub use low::LowFds;
 pub use mode::{Mode, Modes, Reason};
+pub use namespaces::{FsAction, IdRange, Join, Namespaces, NsSet};
 pub use plan::{Buffer, Needed, Plan, Step, Storage};
 #[cfg(feature = "alloc")]
 pub use plan::{HeapBuffer, OwnedPlan};
 pub use process::Process;
 pub use request::{
-    CurrentDir, Exec, FdAction, Filter, Groups, Hook, HookFn, OtherFds, RawFd, Request, Rlimit,
-    Scheduler,
+    CurrentDir, Exec, FdAction, Filter, Groups, Hook, HookFn, ListenFds, OtherFds, ParentHook,
+    RawFd, Request, Rlimit, Scheduler,
 };
 pub use signal::SigSet;
 #[cfg(feature = "alloc")]

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::plan::Step;
 use crate::request::Request;
+use crate::spawn::around::{Around, EXPOSES, JOINS_USER, OWN_MEMORY, WAITS};
 
 /// Who shares memory with whom until exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +19,8 @@ pub enum Mode {
     Fork,
     /// `CLONE_VM` alone: the child borrows memory that is kept for it, and the calling
     /// thread goes on at once. Of what is started by `Request::start` or together by
-    /// [`spawn_all`](crate::spawn_all), where nothing stands against it.
+    /// [`spawn_all`](crate::spawn_all), where nothing stands against it; and of a spawn whose
+    /// child waits for the caller.
     Detached,
     /// `CLONE_VM|CLONE_VFORK` until the child executes a stub, a small program that the
     /// spawn makes: there it has memory of its own, and changes its credentials. The calling
@@ -64,31 +66,57 @@ pub enum Reason {
     /// The OOM score of a child that shares memory is its parent's too, unless that
     /// waits.
     OomScoreAdj,
+    /// Others could reach memory that the child shares with its parent: those in a PID namespace
+    /// that it joins, or, if the parent has capabilities, whoever is of the same user and
+    /// has none, as they own its new user namespace.
+    Namespaces,
+    /// A step works on the memory of the child, which must not be its parent's: a time namespace,
+    /// the core dump filter, the pid in `LISTEN_PID`.
+    Memory,
+    /// The caller does something while the child waits: maps of ids that take privileges, a
+    /// hook of its own.
+    Parent,
 }
 
-/// Chooses the mode for `request` on `kernel`.
-pub(crate) fn choose(request: &Request<'_>, kernel: Kernel) -> Result<(Mode, Reason), Error> {
-    let against = if request.changes_credentials() {
+/// Chooses the mode for `request` on `kernel`; `around` is what the parent does besides.
+pub(crate) fn choose(
+    request: &Request<'_>,
+    kernel: Kernel,
+    around: Around<'_>,
+) -> Result<(Mode, Reason), Error> {
+    let has = |bits| around.has(bits);
+    let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
+    let against = if has(EXPOSES) {
+        Some(Reason::Namespaces)
+    } else if request.changes_credentials() || has(JOINS_USER) {
         Some(Reason::Credentials)
-    } else if request.hook.is_some_and(|hook| hook.stack.is_null()) {
+    } else if has_hook {
         Some(Reason::Hook)
     } else if !kernel.shares_memory() {
         Some(Reason::Kernel)
+    } else if has(OWN_MEMORY) {
+        Some(Reason::Memory)
     } else {
         None
     };
-    let may_be_stub = || request.stub.is_some_and(|stub| (stub.is_sound)(request, kernel));
+    // The first is against every way to start in shared memory.
+    let may_be_stub = || {
+        against != Some(Reason::Namespaces)
+            && request.stub.is_some_and(|stub| (stub.is_sound)(request, kernel))
+    };
+    let sharing =
+        if has(WAITS) { (Mode::Detached, Reason::Parent) } else { (Mode::Vfork, Reason::Default) };
     match (request.modes, against) {
-        (Modes::Any, Some(Reason::Credentials)) if may_be_stub() => {
-            Ok((Mode::Stub, Reason::Credentials))
+        (Modes::Any, Some(reason @ (Reason::Credentials | Reason::Memory))) if may_be_stub() => {
+            Ok((Mode::Stub, reason))
         }
         (Modes::Stub, _) if may_be_stub() => Ok((Mode::Stub, Reason::Asked)),
         (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
             Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP))
         }
-        (Modes::Vfork, None) => Ok((Mode::Vfork, Reason::Asked)),
+        (Modes::Vfork, None) => Ok((sharing.0, Reason::Asked)),
         (Modes::Fork, _) => Ok((Mode::Fork, Reason::Asked)),
         (Modes::Any, Some(reason)) => Ok((Mode::Fork, reason)),
-        (Modes::Any, None) => Ok((Mode::Vfork, Reason::Default)),
+        (Modes::Any, None) => Ok(sharing),
     }
 }

@@ -1,16 +1,23 @@
 //! What the caller wants: borrowed, checked when it is compiled.
 
 use core::ffi::{CStr, c_int, c_void};
+use core::fmt;
 use core::marker::PhantomData;
 
 use linux_raw_sys::general as uapi;
 
 use crate::array::CStrArray;
 use crate::capability::Capabilities;
-use crate::compile::{Stages, dirs, exec, fds, ids, limits, privileges, process, sandbox, session};
+use crate::compile::{
+    Stages, dirs, exec, fds, ids, limits, namespaces, privileges, process, sandbox, service,
+    session,
+};
+use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::mode::Modes;
+use crate::namespaces::Namespaces;
 use crate::signal::SigSet;
+use crate::spawn::around::{AROUND, AroundFns, PLAIN};
 use crate::spawn::{STUB, Stub};
 
 /// A descriptor by its number.
@@ -232,6 +239,48 @@ impl<'a> Hook<'a> {
     }
 }
 
+/// A function of the caller's that runs in the caller, while the child waits: see
+/// [`Request::parent_hook`].
+#[derive(Clone, Copy)]
+pub struct ParentHook<'a>(&'a (dyn Fn(c_int) -> Result<(), Errno> + Sync));
+
+impl<'a> ParentHook<'a> {
+    /// A hook that is given the pid of the child, as the caller sees it.
+    pub const fn new(function: &'a (dyn Fn(c_int) -> Result<(), Errno> + Sync)) -> Self {
+        Self(function)
+    }
+
+    pub(crate) fn run(self, pid: c_int) -> Result<(), Errno> {
+        (self.0)(pid)
+    }
+}
+
+impl fmt::Debug for ParentHook<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ParentHook")
+    }
+}
+
+/// Descriptors that a service listens on: see [`Request::listen_fds`].
+#[derive(Clone, Copy, Debug)]
+pub struct ListenFds<'a> {
+    pub(crate) count: u16,
+    pub(crate) names: Option<&'a CStr>,
+}
+
+impl<'a> ListenFds<'a> {
+    /// The `count` descriptors from 3 on.
+    pub const fn new(count: u16) -> Self {
+        Self { count, names: None }
+    }
+
+    /// Gives them names, joined by colons.
+    pub const fn names(mut self, names: &'a CStr) -> Self {
+        self.names = Some(names);
+        self
+    }
+}
+
 /// A request to spawn a program.
 ///
 /// It borrows all it names, allocates nothing, and does nothing until
@@ -272,6 +321,12 @@ pub struct Request<'a> {
     pub(crate) affinity: Option<&'a [usize]>,
     pub(crate) ioprio: Option<u16>,
     pub(crate) oom_score_adj: Option<i16>,
+    pub(crate) timer_slack: Option<u64>,
+    pub(crate) subreaper: bool,
+    pub(crate) coredump_filter: Option<u32>,
+    pub(crate) listen_fds: Option<&'a ListenFds<'a>>,
+    pub(crate) namespaces: Option<&'a Namespaces<'a>>,
+    pub(crate) parent_hook: Option<ParentHook<'a>>,
     pub(crate) hook: Option<Hook<'a>>,
     pub(crate) pidfd: bool,
     #[cfg(feature = "alloc")]
@@ -280,6 +335,7 @@ pub struct Request<'a> {
     pub(crate) kernel: Option<Kernel>,
     pub(crate) stages: Stages,
     pub(crate) stub: Option<&'static Stub>,
+    pub(crate) around: &'static AroundFns,
 }
 
 impl<'a> Request<'a> {
@@ -321,6 +377,12 @@ impl<'a> Request<'a> {
             affinity: None,
             ioprio: None,
             oom_score_adj: None,
+            timer_slack: None,
+            subreaper: false,
+            coredump_filter: None,
+            listen_fds: None,
+            namespaces: None,
+            parent_hook: None,
             hook: None,
             pidfd: false,
             #[cfg(feature = "alloc")]
@@ -329,6 +391,7 @@ impl<'a> Request<'a> {
             kernel: None,
             stages: Stages::NONE,
             stub: None,
+            around: &PLAIN,
         }
     }
 
@@ -930,6 +993,129 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Sets by how much the kernel may be late with the child's timers, in nanoseconds, to
+    /// wake it less often.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::TimerSlack`](crate::Step::TimerSlack) with `EINVAL`, before any process
+    ///   exists: 0, which would be the caller's.
+    ///
+    /// # See
+    ///
+    /// `PR_SET_TIMERSLACK(2const)`.
+    pub const fn timer_slack(&mut self, nanos: u64) -> &mut Self {
+        self.timer_slack = Some(nanos);
+        self.stages.put(Stages::SERVICE, service::stage);
+        self
+    }
+
+    /// Has the child be the parent of those of its descendants whose parent has ended, as an
+    /// init is.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::Subreaper`](crate::Step::Subreaper), if a filter refuses it.
+    ///
+    /// # See
+    ///
+    /// `PR_SET_CHILD_SUBREAPER(2const)`.
+    pub const fn subreaper(&mut self, on: bool) -> &mut Self {
+        self.subreaper = on;
+        self.stages.put(Stages::SERVICE, service::stage);
+        self
+    }
+
+    /// Sets which memory of the child a core dump has, a bit for each kind. Needs `/proc`.
+    /// (Whether there is one is [`rlimits`](Self::rlimits)' to say, by `RLIMIT_CORE`.)
+    ///
+    /// A child that shares memory would set it for its caller: it does so in a stub or a fork.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::CoredumpFilter`](crate::Step::CoredumpFilter) with `ENOENT`: no `/proc`, or a
+    ///   kernel without core dumps.
+    ///
+    /// # See
+    ///
+    /// core(5), `/proc/PID/coredump_filter`.
+    pub const fn coredump_filter(&mut self, kinds: u32) -> &mut Self {
+        self.coredump_filter = Some(kinds);
+        self.stages.put(Stages::MEMORY, service::memory);
+        self.with_around();
+        self.with_stub();
+        self
+    }
+
+    /// Tells the program which descriptors it is to listen on, in systemd's way: by the
+    /// variables `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES` of its environment. Needs
+    /// `/proc`, but for the init of a new PID namespace.
+    ///
+    /// That they are there, 3 and those that follow, is [`fds`](Self::fds)' to say. The pid,
+    /// by which others than the program itself know that they are not meant, only the
+    /// child knows; so it writes the variable itself, in a stub or a fork.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::ListenFds`](crate::Step::ListenFds) with the position of the descriptor and
+    ///   `EBADF`, before any process exists: `fds` does not give it to the child; with `EINVAL`,
+    ///   before any process exists: the child joins a PID namespace; with `ENOENT`: no `/proc`.
+    ///
+    /// # See
+    ///
+    /// `sd_listen_fds(3)`.
+    pub const fn listen_fds(&mut self, listen: &'a ListenFds<'a>) -> &mut Self {
+        self.listen_fds = Some(listen);
+        self.stages.put(Stages::LISTEN, service::listen);
+        self.with_around();
+        self.with_stub();
+        self
+    }
+
+    /// Sets which namespaces the child is in: see [`Namespaces`].
+    ///
+    /// A child that joins a user namespace, or makes one while its caller has capabilities, and
+    /// one that joins a PID namespace, does not share the caller's memory: there may be
+    /// others who could reach it there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the options of [`Namespaces`].
+    ///
+    /// # See
+    ///
+    /// namespaces(7).
+    pub const fn namespaces(&mut self, namespaces: &'a Namespaces<'a>) -> &mut Self {
+        self.namespaces = Some(namespaces);
+        self.stages.put(Stages::ARRIVE, namespaces::arrive);
+        self.stages.put(Stages::ENTER, namespaces::enter);
+        self.stages.put(Stages::FILE_SYSTEM, namespaces::filesystem);
+        self.with_around();
+        self.with_stub();
+        self
+    }
+
+    /// Runs a function of the caller's in the caller, when there is a child and it has done
+    /// nothing yet: it waits. For what takes both, the child's pid and the caller's rights:
+    /// maps of ids by newuidmap(1), a network device moved into its namespace.
+    ///
+    /// If it fails or panics the child is ended and reaped.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::ParentHook`](crate::Step::ParentHook) with the error that it returned.
+    /// - [`Step::Wait`](crate::Step::Wait), if a filter refuses the child what it waits with.
+    ///
+    /// # See
+    ///
+    /// `user_namespaces(7)`, newuidmap(1); sigwaitinfo(2), which is how the child waits.
+    pub const fn parent_hook(&mut self, hook: ParentHook<'a>) -> &mut Self {
+        self.parent_hook = Some(hook);
+        self.stages.put(Stages::ARRIVE, namespaces::arrive);
+        self.with_around();
+        self
+    }
+
     /// Runs a function of the caller's in the child, before signals are set,
     /// other descriptors are closed and the program is executed.
     ///
@@ -1013,6 +1199,11 @@ impl<'a> Request<'a> {
     const fn with_stub(&mut self) {
         self.stub = Some(&STUB);
         self.stages.put(Stages::STUB, exec::stub_stage);
+    }
+
+    /// Brings along what the parent does around the clone.
+    const fn with_around(&mut self) {
+        self.around = &AROUND;
     }
 
     /// Whether a descriptor tells of the exec.

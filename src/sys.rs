@@ -464,14 +464,16 @@ pub(crate) fn memfd(name: &CStr) -> Result<Fd, Errno> {
     Ok(Fd::new(fd as RawFd))
 }
 
+/// `write(fd, bytes)`: how many were written.
+pub(crate) fn write(fd: RawFd, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: The kernel reads `bytes`.
+    ret(unsafe { sc::syscall3(sc::nr::WRITE, fd as usize, bytes.as_ptr() as usize, bytes.len()) })
+}
+
 /// Writes `bytes` to `fd`, all of them.
 pub(crate) fn write_all(fd: RawFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
-        // SAFETY: The kernel reads `bytes`.
-        let raw = unsafe {
-            sc::syscall3(sc::nr::WRITE, fd as usize, bytes.as_ptr() as usize, bytes.len())
-        };
-        match ret(raw) {
+        match write(fd, bytes) {
             Err(Errno::EINTR) => {}
             result => bytes = bytes.get(result?..).unwrap_or_default(),
         }
@@ -492,6 +494,18 @@ pub(crate) fn file_size_limit() -> Result<u64, Errno> {
     limit(uapi::RLIMIT_FSIZE).map(|limit| limit.rlim_cur)
 }
 
+/// `setns(fd, kinds)`.
+pub(crate) fn setns(fd: RawFd, kinds: u32) -> Result<(), Errno> {
+    // SAFETY: setns(2) touches no memory.
+    ret(unsafe { sc::syscall2(sc::nr::SETNS, fd as usize, kinds as usize) }).map(drop)
+}
+
+/// `getegid()`.
+pub(crate) fn getegid() -> u32 {
+    // SAFETY: getegid(2) touches no memory.
+    (unsafe { sc::syscall0(sc::nr::GETEGID) }) as u32
+}
+
 /// `geteuid()`.
 pub(crate) fn geteuid() -> u32 {
     // SAFETY: geteuid(2) touches no memory.
@@ -507,6 +521,15 @@ pub(crate) fn prctl(option: u32, a: u32, b: u32) -> Result<u32, Errno> {
 
 /// The effective capabilities of the calling thread, a bit each.
 pub(crate) fn effective_capabilities() -> Result<u64, Errno> {
+    capabilities(|data| data.effective)
+}
+
+/// The permitted ones.
+pub(crate) fn permitted_capabilities() -> Result<u64, Errno> {
+    capabilities(|data| data.permitted)
+}
+
+fn capabilities(set: fn(uapi::__user_cap_data_struct) -> u32) -> Result<u64, Errno> {
     let mut header =
         uapi::__user_cap_header_struct { version: uapi::_LINUX_CAPABILITY_VERSION_3, pid: 0 };
     let none = uapi::__user_cap_data_struct { effective: 0, permitted: 0, inheritable: 0 };
@@ -515,7 +538,7 @@ pub(crate) fn effective_capabilities() -> Result<u64, Errno> {
     let raw =
         unsafe { sc::syscall2(sc::nr::CAPGET, &raw mut header as usize, &raw mut data as usize) };
     let [low, high] = data;
-    ret(raw).map(|_| u64::from(low.effective) | u64::from(high.effective) << 32)
+    ret(raw).map(|_| u64::from(set(low)) | u64::from(set(high)) << 32)
 }
 
 /// `readlinkat(AT_FDCWD, path)`: whether there is such a link that may be read.

@@ -20,3 +20,12 @@ pub(crate) const CLOSE_RANGE_CLOEXEC: u32 = 4;
 
 /// `ioprio_set(2)`: one process or thread. `linux/ioprio.h`, Linux 2.6.13.
 pub(crate) const IOPRIO_WHO_PROCESS: u32 = 1;
+
+/// `socket(2)`: the protocols of IPv4, packets.
+pub(crate) const AF_INET: u32 = 2;
+pub(crate) const SOCK_DGRAM: u32 = 2;
+
+/// `ioctl(2)` of a socket: sets the flags of a network device. netdevice(7).
+pub(crate) const SIOCSIFFLAGS: u32 = 0x8914;
+pub(crate) const IFF_UP: u16 = 0x1;
+pub(crate) const IFF_RUNNING: u16 = 0x40;

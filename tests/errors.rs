@@ -1,13 +1,13 @@
 //! Every step can fail: the error says which, and nothing is left behind.
 
 use std::collections::BTreeSet;
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{
     Buffer, CStrArray, CStrPtr, CapSet, Capabilities, Cause, CurrentDir, Errno, Error, Exec,
-    FdAction, Feature, Filter, Groups, Hook, Kernel, Mode, Modes, OtherFds, Request, Rlimit,
-    Scheduler, SigSet, Step, argv,
+    FdAction, Feature, Filter, FsAction, Groups, Hook, IdRange, Join, Kernel, ListenFds, Mode,
+    Modes, Namespaces, NsSet, OtherFds, ParentHook, Request, Rlimit, Scheduler, SigSet, Step, argv,
 };
 
 use crate::common::seccomp::{Refuse, killing};
@@ -52,7 +52,8 @@ unsafe extern "C" fn fail(_: *mut c_void) -> i32 {
 
 /// What can fail in the child, or on the way to it.
 fn cases() -> Vec<Case> {
-    [what_the_kernel_refuses(), what_a_filter_refuses()].into_iter().flatten().collect()
+    let all = [what_the_kernel_refuses(), what_a_namespace_refuses(), what_a_filter_refuses()];
+    all.into_iter().flatten().collect()
 }
 
 fn what_the_kernel_refuses() -> Vec<Case> {
@@ -145,6 +146,94 @@ fn what_the_kernel_refuses() -> Vec<Case> {
     ]
 }
 
+/// What can fail of namespaces.
+fn what_a_namespace_refuses() -> Vec<Case> {
+    const OVERLAP: &[IdRange] = &[IdRange::new(0, 0, 2), IdRange::new(1, 9, 2)];
+    const OWN: &[IdRange] = &[IdRange::new(0, 0, 3), IdRange::new(3, 3, 1)];
+    const LONG: &CStr = c"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0";
+    let io = Errno::EIO;
+    vec![
+        Case::new(Step::UidMap, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::USER).id_maps(OVERLAP, OWN);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::GidMap, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::USER).id_maps(OWN, OVERLAP);
+            r.namespaces(&NS);
+        }),
+        Case::refusing(Step::UidMap, libc::SYS_openat, io, |r| {
+            const ONE: &[IdRange] = &[IdRange::new(0, 0, 1)];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::USER).id_maps(ONE, ONE);
+            r.namespaces(&NS);
+        }),
+        Case::refusing(Step::SetTid, libc::SYS_acct, Errno::EEXIST, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).set_tid(&[1]);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::ParentHook, Errno::ENOTTY, |r| {
+            r.parent_hook(ParentHook::new(&|_| Err(Errno::ENOTTY)));
+        }),
+        Case::refusing(Step::Wait, libc::SYS_rt_sigtimedwait, io, |r| {
+            r.parent_hook(ParentHook::new(&|_| Ok(())));
+        }),
+        Case::new(Step::Join, Errno::EBADF, |r| {
+            const JOIN: &[Join] = &[Join::new(1 << 30, NsSet::NET)];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).join(JOIN);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::Join, Errno::EINVAL, |r| {
+            // No namespace.
+            const JOIN: &[Join] = &[Join::new(0, NsSet::NET)];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).join(JOIN);
+            r.namespaces(&NS);
+        }),
+        Case::refusing(Step::NewNamespaces, libc::SYS_unshare, io, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::UTS);
+            r.namespaces(&NS);
+        }),
+        Case::refusing(Step::ClockOffsets, libc::SYS_openat, io, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::TIME).clock_offsets((1, 0), (1, 0));
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::Hostname, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::UTS).hostname(LONG);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::Domainname, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::UTS).domainname(LONG);
+            r.namespaces(&NS);
+        }),
+        Case::refusing(Step::Loopback, libc::SYS_socket, io, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::NET).loopback(true);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::FileSystem, Errno::ENOENT, |r| {
+            const ACTIONS: &[FsAction<'_>] =
+                &[FsAction::Mkdir { path: c"/", mode: 0 }, FsAction::bind(c"/nonexistent", c"/")];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::MOUNT).filesystem(ACTIONS);
+            r.namespaces(&NS);
+        })
+        .at(1),
+        Case::new(Step::PivotRoot, Errno::ENOENT, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::MOUNT).pivot_root(c"/nonexistent");
+            r.namespaces(&NS);
+        }),
+        Case::refusing(Step::TimerSlack, libc::SYS_prctl, io, |r| {
+            r.timer_slack(1);
+        }),
+        Case::refusing(Step::Subreaper, libc::SYS_prctl, io, |r| {
+            r.subreaper(true);
+        }),
+        Case::refusing(Step::CoredumpFilter, libc::SYS_openat, io, |r| {
+            r.coredump_filter(1);
+        }),
+        Case::refusing(Step::ListenFds, libc::SYS_readlinkat, io, |r| {
+            const LISTEN: ListenFds<'_> = ListenFds::new(0);
+            r.listen_fds(&LISTEN);
+        }),
+    ]
+}
+
 /// What else somebody less privileged would meet.
 fn what_a_filter_refuses() -> Vec<Case> {
     let nothing = |_: &mut Request<'static>| {};
@@ -214,6 +303,69 @@ fn what_a_filter_refuses() -> Vec<Case> {
 
 /// What is refused before any process exists.
 fn refusals() -> Vec<Case> {
+    [refused_of_processes(), refused_of_namespaces()].into_iter().flatten().collect()
+}
+
+fn refused_of_namespaces() -> Vec<Case> {
+    vec![
+        Case::new(Step::UidMap, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::PID).id_maps(&[], &[]);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::GidMap, Errno::EINVAL, |r| {
+            const NONE: &[IdRange] = &[IdRange::new(0, 0, 1), IdRange::new(1, 1, 0)];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::USER).id_maps(&[], NONE);
+            r.namespaces(&NS);
+        })
+        .at(1),
+        Case::new(Step::Join, Errno::EINVAL, |r| {
+            const JOIN: &[Join] = &[Join::new(0, NsSet::NET), Join::new(0, NsSet::EMPTY)];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).join(JOIN);
+            r.namespaces(&NS);
+        })
+        .at(1),
+        Case::new(Step::Join, Errno::EINVAL, |r| {
+            const JOIN: &[Join] = &[Join::new(5, NsSet::NET)];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).join(JOIN);
+            r.namespaces(&NS).fds(&[FdAction::Map { parent_fd: 0, child_fd: 5 }]);
+        }),
+        Case::new(Step::Join, Errno::EBADF, |r| {
+            const JOIN: &[Join] = &[Join::new(-1, NsSet::NET)];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).join(JOIN);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::ClockOffsets, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).clock_offsets((1, 0), (1, 0));
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::Hostname, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::NET).hostname(c"caller");
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::Domainname, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::NET).domainname(c"caller");
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::Loopback, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::UTS).loopback(true);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::FileSystem, Errno::EINVAL, |r| {
+            const ACTIONS: &[FsAction<'_>] = &[FsAction::proc(c"/proc")];
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::PID).filesystem(ACTIONS);
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::PivotRoot, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::PID).pivot_root(c"/");
+            r.namespaces(&NS);
+        }),
+        Case::new(Step::TimerSlack, Errno::EINVAL, |r| {
+            r.timer_slack(0);
+        }),
+    ]
+}
+
+fn refused_of_processes() -> Vec<Case> {
     vec![
         Case::new(Step::Arguments, Errno::EINVAL, |r| {
             *r = Request::new(Exec::Path(c"/bin/true"), CStrArray::EMPTY);
@@ -307,7 +459,13 @@ fn assert_fails(case: &Case, setup: Setup, argv: CStrArray<'static>) {
 
 /// Whether `case` can be asked of a child made as `setup` says.
 fn fits(case: &Case, setup: Setup) -> bool {
-    let own_memory = is_privilege(case.step) || case.step == Step::Hook;
+    let exposes = matches!(case.step, Step::UidMap | Step::GidMap);
+    let own_memory = is_privilege(case.step)
+        || exposes
+        || matches!(
+            case.step,
+            Step::Hook | Step::ClockOffsets | Step::CoredumpFilter | Step::ListenFds
+        );
     let newest = setup.kernel == each_setup()[0].kernel;
     // The parent makes these calls itself, for the stub.
     let is_parents = case.refuse.iter().any(|refuse| {
@@ -315,7 +473,7 @@ fn fits(case: &Case, setup: Setup) -> bool {
     });
     let fits = match setup.mode {
         Mode::Fork => case.step != Step::Stub,
-        Mode::Stub => case.step != Step::Hook && !is_parents,
+        Mode::Stub => case.step != Step::Hook && !exposes && !is_parents,
         _ => !own_memory && case.step != Step::Stub,
     };
     fits && (newest || case.refuse.is_empty())
@@ -357,7 +515,7 @@ fn bad_input_is_refused_before_any_process_exists() {
                 case.refuse = [libc::SYS_clone3, libc::SYS_clone]
                     .map(|call| Refuse::new(call, libc::EAGAIN))
                     .into();
-                if case.step != Step::Mode && (setup.mode != Mode::Vfork || !is_credential(&case)) {
+                if case.step != Step::Mode && (setup.mode == Mode::Fork || !needs_fork(&case)) {
                     assert_fails(&case, setup, argv);
                 }
             }
@@ -367,8 +525,9 @@ fn bad_input_is_refused_before_any_process_exists() {
     });
 }
 
-fn is_credential(case: &Case) -> bool {
-    matches!(case.step, Step::Gid | Step::Uid)
+/// What shares no memory, whatever is wrong with it.
+fn needs_fork(case: &Case) -> bool {
+    matches!(case.step, Step::Gid | Step::Uid | Step::UidMap | Step::GidMap)
 }
 
 #[test]

@@ -6,13 +6,15 @@ use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rawspawn::{Cause, Errno, Exec, Mode, Modes, Reason, Request, Step, argv};
+use rawspawn::{
+    Cause, CurrentDir, Errno, Exec, Mode, Modes, OtherFds, Reason, Request, Step, argv,
+};
 
 use crate::common::fork::Sleeper;
 use crate::common::seccomp::{Question, Refuse, killing, refusing, supervised};
 use crate::common::{
-    Remains, Room, Running, Setup, each_setup, file_at, forked, isolated, may_change_credentials,
-    quick, report,
+    Remains, Reporter, Room, Running, Setup, each_setup, file_at, forked, isolated,
+    may_change_credentials, quick, report,
 };
 
 /// A user that no other test makes children of.
@@ -249,6 +251,28 @@ fn where_a_memfd_cannot_be_executed_it_is_a_fork() {
                 assert_eq!(first, (Mode::Fork, Reason::Credentials), "{call}, {errno}");
                 assert_eq!(second, first);
             }
+        }
+    });
+}
+
+#[test]
+fn who_inherits_all_has_what_a_stub_would_need_too() {
+    isolated(|| {
+        if !may_change_credentials() {
+            return;
+        }
+        let dir = File::open("/").expect("a directory");
+        // SAFETY: Touches no memory. Not close-on-exec.
+        let dir = unsafe { libc::dup(dir.as_raw_fd()) };
+        let reporter = Reporter::new(&[]);
+        for (others, has_it) in [(OtherFds::Inherit, true), (OtherFds::Close, false)] {
+            let mut request = Request::new(Exec::Path(reporter.exe), reporter.argv);
+            request.other_fds(others).cwd(CurrentDir::Fd(dir)).uid(USER).gid(USER);
+            let mut process = request.spawn(&mut Room::new()).expect("a child");
+            let expected = if has_it { Mode::Fork } else { by_default().0 };
+            assert_eq!(process.mode(), expected, "{others:?}");
+            assert!(process.wait().expect("our child").success());
+            assert_eq!(reporter.read().fds().contains(&dir), has_it, "{others:?}");
         }
     });
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::mode::Mode;
 use crate::plan::op::{Arg, Call, Tag, sys};
 use crate::plan::{Step, Text, Writer};
-use crate::request::{Exec, RawFd, Request};
+use crate::request::{Exec, Request};
 use crate::spawn::MOST_BEFORE;
 
 /// Where a name is looked up if nothing says where.
@@ -31,21 +31,17 @@ pub(crate) fn stub_stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result
         return Ok(());
     }
     let request = input.request;
-    let kept = |fd: &RawFd| request.fds.iter().any(|action| action.child_fd() == *fd);
-    let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
-    let needed = [(exec, Step::Exec), (request.landlock, Step::Landlock)];
-    let needed = needed.map(|(fd, step)| (fd.filter(|fd| !kept(fd)), Tag::new(step)));
-    for (fd, tag) in needed {
-        if let Some(fd) = fd {
-            plan.push(tag, sys!(FCNTL, fd, F_SETFD, 0));
-        }
-    }
+    let mark = |plan: &mut Writer<'a>, flag: u32| {
+        super::fds::used_after_moves(request, &mut |tag, fd| {
+            let is_kept = request.fds.iter().any(|action| action.child_fd() == fd);
+            if !is_kept {
+                plan.push(tag, sys!(FCNTL, fd, F_SETFD, flag));
+            }
+        });
+    };
+    mark(plan, 0);
     plan.begin_stub();
-    for (fd, tag) in needed {
-        if let Some(fd) = fd {
-            plan.push(tag, sys!(FCNTL, fd, F_SETFD, FD_CLOEXEC));
-        }
-    }
+    mark(plan, FD_CLOEXEC);
     if plan.stub_at() > MOST_BEFORE {
         return Err(Error::new(Step::Stub, 0, Errno::ENOBUFS));
     }
@@ -59,7 +55,7 @@ pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), E
     if request.argv.is_empty() {
         return Err(Error::new(Step::Arguments, 0, Errno::EINVAL));
     }
-    let Some(envp) = request.envp.or(input.caller.envp) else {
+    let Some(envp) = plan.environ().or(request.envp).or(input.caller.envp) else {
         return Err(Error::new(Step::Environment, 0, Errno::EINVAL));
     };
     if request.busy_retries > MOST_RETRIES {

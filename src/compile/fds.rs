@@ -10,6 +10,7 @@ use crate::mode::Mode;
 use crate::plan::op::{Arg, InFrame, Saved, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::request::{CurrentDir, Exec, FdAction, OtherFds, RawFd, Request};
+use crate::spawn::around::WAITS;
 use crate::spawn::fallback::{Others, mark_others};
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
@@ -202,7 +203,8 @@ const TOO_HIGH: RawFd = 1024;
 /// instead is closed at exec, when the parent has gone on.
 ///
 /// A hook may look at any descriptor. And the table that is shared has the pidfd
-/// too, which must not become a source that is not open.
+/// too, which must not become a source that is not open; nor must what a parent opens
+/// for whom the child waits.
 pub(super) fn last_copied(
     request: &Request<'_>,
     kernel: Kernel,
@@ -214,6 +216,7 @@ pub(super) fn last_copied(
         && request.hook.is_none()
         && !request.tells_of_exec()
         && (!request.pidfd || caller.sources_open)
+        && !caller.around.has(WAITS)
         && all_sources(request, &mut |fd| {
             last = last.max(fd);
             fd < TOO_HIGH
@@ -313,11 +316,39 @@ fn next_kept(actions: &[FdAction<'_>], also: Option<RawFd>, first: u32) -> Optio
     kept.filter(|fd| *fd >= first).min()
 }
 
-/// The descriptors of the caller's that the child uses but does not map.
-fn singles(request: &Request<'_>) -> [Option<RawFd>; 6] {
+/// The descriptors of the caller's that the child uses but does not map, besides those
+/// that it joins. The first three it uses after the moves.
+fn singles(request: &Request<'_>) -> [(Step, Option<RawFd>); 6] {
     let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
     let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
-    [dir, exec, request.ctty, request.foreground, request.cgroup, request.landlock]
+    [
+        (Step::CurrentDir, dir),
+        (Step::Exec, exec),
+        (Step::Landlock, request.landlock),
+        (Step::ControllingTerminal, request.ctty),
+        (Step::Foreground, request.foreground),
+        (Step::Cgroup, request.cgroup),
+    ]
+}
+
+/// Tells of the descriptors of the caller's that the child uses after the moves.
+pub(super) fn used_after_moves(request: &Request<'_>, tell: &mut dyn FnMut(Tag, RawFd)) {
+    for (step, fd) in singles(request).into_iter().take(3) {
+        if let Some(fd) = fd {
+            tell(Tag::new(step), fd);
+        }
+    }
+    (request.around.all_joins)(request, &mut |tag, fd| {
+        tell(tag, fd);
+        true
+    });
+}
+
+/// Whether there are any.
+pub(crate) fn uses_after_moves(request: &Request<'_>) -> bool {
+    let mut any = false;
+    used_after_moves(request, &mut |_, _| any = true);
+    any
 }
 
 /// Whether a table that is shared would be copied up to a high number for the sake of
@@ -325,18 +356,23 @@ fn singles(request: &Request<'_>) -> [Option<RawFd>; 6] {
 pub(crate) fn needs_maps_only(request: &Request<'_>, high: &dyn Fn(RawFd) -> bool) -> bool {
     request.other_fds == OtherFds::Close
         && request.hook.is_none()
-        && !singles(request).iter().flatten().any(|fd| high(*fd))
+        && all_but_maps(request, &mut |fd| !high(fd))
 }
 
 /// Whether `is_fine` holds for each descriptor of the caller's that the child
 /// uses, besides 0, 1 and 2.
 #[inline(never)]
 pub(crate) fn all_sources(request: &Request<'_>, is_fine: &mut dyn FnMut(RawFd) -> bool) -> bool {
-    singles(request).iter().flatten().all(|fd| is_fine(*fd))
+    all_but_maps(request, is_fine)
         && request.fds.iter().all(|action| match *action {
             FdAction::Map { parent_fd, .. } => is_fine(parent_fd),
             _ => true,
         })
+}
+
+fn all_but_maps(request: &Request<'_>, is_fine: &mut dyn FnMut(RawFd) -> bool) -> bool {
+    singles(request).iter().all(|(_, fd)| fd.is_none_or(&mut *is_fine))
+        && (request.around.all_joins)(request, &mut |_, fd| is_fine(fd))
 }
 
 /// Whether a step after the moves would find another file at `fd`.

@@ -27,7 +27,7 @@ pub(crate) fn cgroup<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
     }
     if born_in(input.request, input.kernel).is_none() {
         // 0 is who writes.
-        write_file(plan, Tag::new(Step::Cgroup), fd, c"cgroup.procs", b"0");
+        write_file(plan, Tag::new(Step::Cgroup), fd, c"cgroup.procs", &[b"0"]);
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Err
     }
     let digits = Digits::decimal(adj.into());
     let path = c"/proc/self/oom_score_adj";
-    write_file(plan, Tag::new(Step::OomScoreAdj), -1, path, digits.as_bytes());
+    write_file(plan, Tag::new(Step::OomScoreAdj), -1, path, &[digits.as_bytes()]);
     Ok(())
 }
 

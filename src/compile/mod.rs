@@ -8,9 +8,11 @@ pub(crate) mod exec;
 pub(crate) mod fds;
 pub(crate) mod ids;
 pub(crate) mod limits;
+pub(crate) mod namespaces;
 pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod sandbox;
+pub(crate) mod service;
 pub(crate) mod session;
 mod signals;
 
@@ -27,20 +29,24 @@ use crate::plan::op::{Saved, Tag, sys};
 use crate::plan::{Plan, Step, Storage, Writer};
 use crate::request::{RawFd, Request};
 use crate::signal::SigSet;
+use crate::spawn::around::Around;
 
-pub(crate) use fds::{all_sources, names, needs_maps_only};
+pub(crate) use fds::{all_sources, names, needs_maps_only, uses_after_moves};
 
 /// What the parent has read of itself, as far as the request depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller<'a> {
     /// The environment to inherit.
     pub(crate) envp: Option<CStrArray<'a>>,
-    pub(crate) mask: SigSet,
+    /// Its signal mask, if the child needs to be given it.
+    pub(crate) mask: Option<SigSet>,
     pub(crate) ignored: SigSet,
     pub(crate) pid: c_int,
     pub(crate) pgrp: c_int,
     /// Whether all descriptors that the request takes from the parent are open.
     pub(crate) sources_open: bool,
+    /// What it does around the clone.
+    pub(crate) around: Around<'a>,
 }
 
 /// All that a step looks at.
@@ -76,29 +82,35 @@ type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
 /// and a request that asks for little passes over the rest at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stages {
-    stages: [Option<Stage>; 14],
+    stages: [Option<Stage>; 20],
     /// A bit for each that is there, as most are not.
     asked: u32,
 }
 
 impl Stages {
-    pub(crate) const NONE: Self = Self { stages: [None; 14], asked: 0 };
+    pub(crate) const NONE: Self = Self { stages: [None; 20], asked: 0 };
 
     // Their places.
-    pub(crate) const CGROUP: usize = 0;
-    pub(crate) const SESSION: usize = 1;
-    pub(crate) const LIMITS: usize = 2;
-    pub(crate) const FDS: usize = 3;
-    pub(crate) const DIRS: usize = 4;
-    pub(crate) const STUB: usize = 5;
-    pub(crate) const PRIVILEGES: usize = 6;
-    pub(crate) const FILTER_EARLY: usize = 7;
-    pub(crate) const IDS: usize = 8;
-    pub(crate) const CAPABILITIES: usize = 9;
-    pub(crate) const PROCESS: usize = 10;
-    pub(crate) const LANDLOCK: usize = 11;
-    pub(crate) const HOOK: usize = 12;
-    pub(crate) const FILTER_LATE: usize = 13;
+    pub(crate) const ARRIVE: usize = 0;
+    pub(crate) const CGROUP: usize = 1;
+    pub(crate) const SESSION: usize = 2;
+    pub(crate) const LIMITS: usize = 3;
+    pub(crate) const SERVICE: usize = 4;
+    pub(crate) const FDS: usize = 5;
+    pub(crate) const STUB: usize = 6;
+    pub(crate) const LISTEN: usize = 7;
+    pub(crate) const MEMORY: usize = 8;
+    pub(crate) const ENTER: usize = 9;
+    pub(crate) const FILE_SYSTEM: usize = 10;
+    pub(crate) const DIRS: usize = 11;
+    pub(crate) const PRIVILEGES: usize = 12;
+    pub(crate) const FILTER_EARLY: usize = 13;
+    pub(crate) const IDS: usize = 14;
+    pub(crate) const CAPABILITIES: usize = 15;
+    pub(crate) const PROCESS: usize = 16;
+    pub(crate) const LANDLOCK: usize = 17;
+    pub(crate) const HOOK: usize = 18;
+    pub(crate) const FILTER_LATE: usize = 19;
 
     /// Puts `stage` in its place.
     pub(crate) const fn put(&mut self, place: usize, stage: Stage) {
@@ -131,13 +143,17 @@ impl Stages {
 ///
 /// - The high descriptors go before anything else may touch one: until then the
 ///   child's table is the parent's.
-/// - The cgroup comes next, so that it counts all that follows.
+/// - The maps of a user namespace come next, as nobody is anyone before.
+/// - The cgroup comes then, so that it counts all that follows.
 /// - Then the session, as opening a terminal may look at it.
 /// - What is written to `/proc` needs the caller's root and credentials.
 /// - Files are opened and descriptors moved before limits are lowered.
+/// - In a stub is what it is for, and what comes after that; and limits, or they would
+///   be those of its own exec.
+/// - What `/proc` is asked for comes before there may be another one, or none.
+/// - Namespaces are joined before others are made: those belong to the user namespace that
+///   the child is in.
 /// - The root and the working directory may need privileges: before the ids.
-/// - In a stub is what it is for, the ids, and what comes after them; and limits, or
-///   they would be those of its own exec.
 /// - Securebits and the bounding set need `CAP_SETPCAP`: before the ids.
 /// - A filter without `no_new_privs` needs `CAP_SYS_ADMIN`: before them too; with it, it
 ///   is the last thing before exec, and need not allow what comes before.
@@ -152,9 +168,9 @@ fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let Input { request, .. } = *input;
     let stages = &request.stages;
     fds::drop_high(plan, input);
-    stages.ask(Stages::CGROUP, Stages::LIMITS, plan, input)?;
+    stages.ask(Stages::ARRIVE, Stages::SERVICE, plan, input)?;
     process::umask(plan, request)?;
-    stages.ask(Stages::FDS, Stages::STUB, plan, input)?;
+    stages.ask(Stages::FDS, Stages::DIRS, plan, input)?;
     limits::rlimits(plan, request);
     stages.ask(Stages::PRIVILEGES, Stages::HOOK, plan, input)?;
     signals::actions(plan, input)?;
@@ -192,16 +208,18 @@ pub(crate) fn compile<'a>(
         inherits_environ: request.envp.is_none(),
         shares_fds,
         needs_stack,
+        around: input.caller.around,
         stub: request.stub,
         stub_at,
     })
 }
 
-/// Writes a copy of `bytes` to the file at `path`, relative to `dir`.
-fn write_file<'a>(plan: &mut Writer<'a>, tag: Tag, dir: RawFd, path: &'a CStr, bytes: &[u8]) {
-    let text = plan.text(&[bytes]);
+/// Writes a copy of `parts`, joined, to the file at `path`, relative to `dir`.
+fn write_file<'a>(plan: &mut Writer<'a>, tag: Tag, dir: RawFd, path: &'a CStr, parts: &[&[u8]]) {
+    let text = plan.text(parts);
+    let length = parts.iter().fold(0, |sum, part| sum + part.len());
     plan.push(tag, sys!(OPENAT, dir, path, O_WRONLY | O_CLOEXEC)).save();
-    plan.push(tag, sys!(WRITE, Saved, text, bytes.len())).expect(bytes.len() as u32);
+    plan.push(tag, sys!(WRITE, Saved, text, length)).expect(length as u32);
     plan.push(tag, sys!(CLOSE, Saved)).ok_any();
 }
 

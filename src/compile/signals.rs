@@ -45,14 +45,13 @@ pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<()
     Ok(())
 }
 
-/// Opens the mask, or sets the one that the request names.
+/// Opens the mask where something has closed it, or sets the one that the request names.
 #[inline]
 pub(super) fn mask<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
-    let blocked = !input.kernel.has(Feature::ClearSighand) || input.request.foreground.is_some();
-    let mask = match &input.request.mask {
-        Some(mask) => Arg::ptr(mask),
-        None if blocked => plan.value(input.caller.mask),
-        None => return,
+    let mask = match (&input.request.mask, input.caller.mask) {
+        (Some(mask), _) => Arg::ptr(mask),
+        (None, Some(mask)) => plan.value(mask),
+        (None, None) => return,
     };
     set_mask(plan, Tag::new(Step::SignalMask), mask);
 }

@@ -3,6 +3,7 @@
 use crate::uapi::nr;
 
 use super::op::Op;
+use super::tables::linked;
 use crate::text;
 
 /// What an argument is.
@@ -31,6 +32,9 @@ pub(crate) enum Kind {
     Filter,
     /// A pointer to as many group ids as the argument before says, or NULL.
     Gids,
+    /// A pointer to what an `ioctl` or `prctl` takes by the command before it, or a number.
+    OfIoctl,
+    OfPrctl,
     /// `argv`.
     Strings,
     /// An environment: named, as it is long and may hold secrets.
@@ -42,23 +46,26 @@ pub(crate) enum Kind {
     Mask,
     At,
     CloseRange,
+    /// `CLONE_NEW*`.
+    Namespaces,
     /// There is no such argument.
     None,
 }
 
 use Kind::{
     At, CInt, CapData, CapHeader, CloseRange, Cpus, Environ, Fcntl, Fd, Filter, Gids, Int, Ioctl,
-    Mask, Octal, Prctl, Rlimit, Sigaction, Sigset, Strings, Text, Timespec,
+    Mask, Namespaces, Octal, OfIoctl, OfPrctl, Prctl, Rlimit, Sigaction, Sigset, Strings, Text,
+    Timespec,
 };
 
 /// A call by its number, and its arguments.
-type Signature = (u16, [Kind; 5]);
+pub(super) type Signature = (u16, [Kind; 5]);
 
-/// `SIGNATURES` and, in one text, their names.
+/// A table of calls and, in one text, their names.
 macro_rules! signatures {
-    ($($nr:ident $name:literal $kinds:expr;)+) => {
-        static SIGNATURES: &[Signature] = &[$((nr::$nr as u16, first_five($kinds))),+];
-        static NAMES: &str = concat!($($name, "\n"),+);
+    ($table:ident, $names:ident: $($nr:ident $name:literal $kinds:expr;)+) => {
+        pub(super) static $table: &[Signature] = &[$((nr::$nr as u16, first_five($kinds))),+];
+        pub(super) static $names: &str = concat!($($name, "\n"),+);
     };
 }
 
@@ -72,7 +79,7 @@ const fn first_five(known: &[Kind]) -> [Kind; 5] {
     kinds
 }
 
-signatures! {
+signatures! { BASE, BASE_NAMES:
     CAPSET "capset" &[CapHeader, CapData];
     CHDIR "chdir" &[Text];
     CHROOT "chroot" &[Text];
@@ -86,12 +93,12 @@ signatures! {
     FCHDIR "fchdir" &[Fd];
     FCNTL "fcntl" &[Fd, Fcntl, Int];
     GETPPID "getppid" &[];
-    IOCTL "ioctl" &[Fd, Ioctl, CInt];
+    IOCTL "ioctl" &[Fd, Ioctl, OfIoctl];
     IOPRIO_SET "ioprio_set" &[Int, Int, Int];
     LANDLOCK_RESTRICT_SELF "landlock_restrict_self" &[Fd, Int];
     NANOSLEEP "nanosleep" &[Timespec, Timespec];
     OPENAT "openat" &[Fd, Text, Octal, Octal];
-    PRCTL "prctl" &[Prctl, Int, Int];
+    PRCTL "prctl" &[Prctl, OfPrctl, Int];
     PRLIMIT64 "prlimit64" &[Int, Int, Rlimit, Rlimit];
     RT_SIGACTION "rt_sigaction" &[Int, Sigaction, Sigaction, Int];
     RT_SIGPROCMASK "rt_sigprocmask" &[Mask, Sigset, Sigset, Int];
@@ -108,14 +115,44 @@ signatures! {
     WRITE "write" &[Fd, Text, Int];
 }
 
-/// What the arguments of `op`'s call are, and its place in the table.
-pub(super) fn kinds(op: &Op<'_>) -> Option<(usize, &'static [Kind; 5])> {
-    let mut known = SIGNATURES.iter().enumerate();
-    let (place, (_, kinds)) = known.find(|(_, known)| u32::from(known.0) == op.nr)?;
-    Some((place, kinds))
+// Of namespaces and services.
+signatures! { MORE, MORE_NAMES:
+    MKDIRAT "mkdirat" &[Fd, Text, Octal];
+    MKNODAT "mknodat" &[Fd, Text, Octal, Int];
+    MOUNT "mount" &[Text, Text, Text, Int, Text];
+    PIVOT_ROOT "pivot_root" &[Text, Text];
+    READLINKAT "readlinkat" &[Fd, Text, Int, Int];
+    RT_SIGTIMEDWAIT "rt_sigtimedwait" &[Sigset, Int, Timespec, Int];
+    SETDOMAINNAME "setdomainname" &[Text, Int];
+    SETHOSTNAME "sethostname" &[Text, Int];
+    SETNS "setns" &[Fd, Namespaces];
+    SOCKET "socket" &[Int, Int, Int];
+    SYMLINKAT "symlinkat" &[Text, Fd, Text];
+    UMOUNT2 "umount2" &[Text, Int];
+    UNSHARE "unshare" &[Namespaces];
 }
 
-/// The name of the call at `place` of the table.
-pub(super) fn name(place: usize) -> &'static [u8] {
-    text::line(NAMES, place)
+/// Where a call is listed.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    names: &'static str,
+    number: usize,
+}
+
+/// What the arguments of `op`'s call are, and where it is listed.
+pub(super) fn kinds(op: &Op<'_>) -> Option<(Place, &'static [Kind; 5])> {
+    let find = |calls: &'static [Signature], names| {
+        let mut known = calls.iter().enumerate();
+        let (number, (_, kinds)) = known.find(|(_, known)| u32::from(known.0) == op.nr)?;
+        Some((Place { names, number }, kinds))
+    };
+    find(BASE, BASE_NAMES).or_else(|| {
+        let tables = linked()?;
+        find(tables.calls, tables.names)
+    })
+}
+
+/// The name of the call that is listed at `place`.
+pub(super) fn name(place: Place) -> &'static [u8] {
+    text::line(place.names, place.number)
 }

@@ -11,6 +11,7 @@ mod owned;
 pub(crate) mod pointee;
 mod show;
 mod step;
+pub(crate) mod tables;
 
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
@@ -31,6 +32,7 @@ use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
 use crate::request::RawFd;
 use crate::spawn::Stub;
+use crate::spawn::around::Around;
 use calls::Kind;
 use op::{Arg, Call, IntoArg, Op, Tag, flags, flags_of};
 
@@ -201,6 +203,8 @@ pub struct Plan<'a> {
     pub(crate) shares_fds: bool,
     /// An op calls a function on the stack below the frame.
     pub(crate) needs_stack: bool,
+    /// What the parent does around the clone.
+    pub(crate) around: Around<'a>,
     /// What runs a plan that is for a stub.
     pub(crate) stub: Option<&'static Stub>,
     /// The first op of the stub, if it is for one.
@@ -220,8 +224,11 @@ impl Plan<'_> {
 
     /// Why the calling thread has to wait for the exec, if it has to.
     pub(crate) fn why_wait(&self) -> Option<Reason> {
-        if matches!(self.mode, Mode::Fork | Mode::Stub) || self.reason == Reason::Asked {
+        if self.reason != Reason::Default {
             return Some(self.reason);
+        }
+        if self.around.needs_request() {
+            return Some(Reason::Parent);
         }
         self.ops.iter().find_map(|op| match op.tag.step {
             Step::Hook => Some(Reason::Hook),
@@ -264,6 +271,8 @@ pub(crate) struct Writer<'a> {
     needs_stack: bool,
     /// The first op of the stub.
     stub_at: usize,
+    /// The program's environment, if it is neither the request's nor the caller's.
+    environ: Option<CStrArray<'a>>,
     /// What is written to once there is no room.
     spare: Op<'a>,
 }
@@ -272,7 +281,8 @@ impl<'a> Writer<'a> {
     pub(crate) fn new(Storage { ops, words }: Storage<'a>) -> Self {
         let needed = Needed { ops: 0, words: 0 };
         let (too_small, needs_stack, stub_at) = (false, false, usize::MAX);
-        Self { ops, words, needed, too_small, needs_stack, stub_at, spare: Op::NONE }
+        let environ = None;
+        Self { ops, words, needed, too_small, needs_stack, stub_at, environ, spare: Op::NONE }
     }
 
     /// Appends `call` as part of `tag`, and returns the op to say more of it.
@@ -374,17 +384,39 @@ impl<'a> Writer<'a> {
         let Some(words) = self.words(count) else { return CStrArray::EMPTY.as_ptr() };
         let start = words.as_mut_ptr().cast::<*const c_char>();
         let mut slots = words.iter_mut();
-        let mut put = |pointer: *const c_char| {
-            if let Some(slot) = slots.next() {
-                let slot = core::ptr::from_mut(slot).cast::<*const c_char>();
-                // SAFETY: `slot` is a word of ours, and a pointer fits a word.
-                unsafe { slot.write(pointer) };
-            }
-        };
-        first.into_iter().for_each(&mut put);
-        rest.iter().for_each(|string| put(string.as_ptr()));
-        put(core::ptr::null());
+        for string in first {
+            put(&mut slots, string);
+        }
+        rest.iter().for_each(|string| put(&mut slots, string.as_ptr()));
+        put(&mut slots, core::ptr::null());
         start
+    }
+
+    /// Gives the program `first`, and of `rest` what `is_kept`, for its environment. The
+    /// strings live as long as the plan.
+    pub(crate) fn set_environ(
+        &mut self,
+        first: &[*const c_char],
+        rest: CStrArray<'_>,
+        is_kept: &dyn Fn(&CStr) -> bool,
+    ) {
+        // Room for all, which is how much is needed at most.
+        let count = rest.iter().count().saturating_add(first.len() + 1);
+        let Some(words) = self.words(count) else { return };
+        let start = words.as_mut_ptr().cast::<*const c_char>();
+        let mut slots = words.iter_mut();
+        for string in first {
+            put(&mut slots, *string);
+        }
+        rest.iter().filter(|s| is_kept(s)).for_each(|string| put(&mut slots, string.as_ptr()));
+        put(&mut slots, core::ptr::null());
+        // SAFETY: The array is in the arena, and the caller says how long the strings live.
+        self.environ = Some(unsafe { CStrArray::from_ptr(start) });
+    }
+
+    /// The environment that [`set_environ`](Self::set_environ) made.
+    pub(crate) fn environ(&self) -> Option<CStrArray<'a>> {
+        self.environ
     }
 
     /// `count` words of zeros, in the arena.
@@ -467,6 +499,15 @@ impl<'a> Writer<'a> {
             op.flags |= flags::LAST;
         }
         Ok(ops)
+    }
+}
+
+/// Writes `pointer` to the next of `slots`.
+fn put(slots: &mut slice::IterMut<'_, MaybeUninit<usize>>, pointer: *const c_char) {
+    if let Some(slot) = slots.next() {
+        let slot = core::ptr::from_mut(slot).cast::<*const c_char>();
+        // SAFETY: `slot` is a word of ours, and a pointer fits a word.
+        unsafe { slot.write(pointer) };
     }
 }
 

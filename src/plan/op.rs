@@ -263,6 +263,13 @@ impl<'a> Op<'a> {
         self
     }
 
+    /// Makes the call again when a signal interrupts it; any other error is the end, as for
+    /// each op. It is what the exec op does that is the last.
+    pub(crate) const fn again(&mut self) -> &mut Self {
+        self.flags |= flags::EXEC | flags::LAST;
+        self
+    }
+
     pub(crate) const fn only_after(&mut self, errno: Errno) -> &mut Self {
         self.guard = errno.number() as u8;
         self

@@ -8,13 +8,14 @@ use core::mem::MaybeUninit;
 use core::ptr;
 use core::slice;
 
-use super::op::{Arg, Op, flags};
+use super::op::{Arg, flags};
 use super::pointee::{Pointee, pointee};
 use super::{HeapBuffer, Plan, Step, Storage, Writer};
 use crate::array::CStrArray;
 use crate::compile::sandbox::Program;
 use crate::errno::Errno;
 use crate::error::Error;
+use crate::mode::Mode;
 use crate::request::FdAction;
 use crate::spawn::fallback::Others;
 
@@ -49,11 +50,20 @@ impl OwnedPlan {
     ///
     /// # Errors
     ///
-    /// - [`Step::Hook`] with `EOPNOTSUPP`: only the caller knows what a hook's data is.
+    /// - [`Step::Hook`], [`Step::ListenFds`] or [`Step::Wait`] with `EOPNOTSUPP`: see
+    ///   `Request::owned_plan`.
     pub(crate) fn new(plan: &Plan<'_>) -> Result<Self, Error> {
-        let calls_hook = |op: &Op<'_>| op.tag.step == Step::Hook;
-        if plan.ops.iter().any(calls_hook) {
-            return Err(Error::new(Step::Hook, 0, Errno::EOPNOTSUPP));
+        let refused = |step| Err(Error::new(step, 0, Errno::EOPNOTSUPP));
+        let has = |step| plan.ops.iter().any(|op| op.tag.step == step);
+        if has(Step::Hook) {
+            return refused(Step::Hook);
+        }
+        // In a fork the child writes to what is copied here.
+        if has(Step::ListenFds) && plan.mode == Mode::Fork {
+            return refused(Step::ListenFds);
+        }
+        if plan.around.needs_request() {
+            return refused(Step::Wait);
         }
         let mut count = Writer::new(Storage::none());
         copy(plan, &mut count);
@@ -62,7 +72,8 @@ impl OwnedPlan {
         let storage = unsafe { room.storage() };
         let mut writer = Writer::new(storage);
         copy(plan, &mut writer);
-        let plan = Plan { ops: writer.finish()?, inherits_environ: false, ..*plan };
+        let around = plan.around.flags_only();
+        let plan = Plan { ops: writer.finish()?, inherits_environ: false, around, ..*plan };
         Ok(Self(Arc::new(Image { plan, _room: room })))
     }
 

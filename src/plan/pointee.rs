@@ -2,12 +2,16 @@
 #![allow(unsafe_code)]
 
 use linux_raw_sys::general as uapi;
+use linux_raw_sys::ioctl::TIOCSPGRP;
+use linux_raw_sys::prctl::PR_SET_NAME;
 
 use super::calls::{Kind, kinds};
 use super::op::{Op, flags};
 use crate::array::{CStrArray, c_str};
+use crate::compile::namespaces::Ifreq;
 use crate::compile::sandbox::Program;
 use crate::request::Filter;
+use crate::uapi::SIOCSIFFLAGS;
 
 /// What an argument points to.
 #[derive(Clone, Copy)]
@@ -32,7 +36,17 @@ pub(crate) fn pointee<'a>(op: &Op<'a>, place: usize) -> Option<Pointee<'a>> {
         let before = op.args.get(place.wrapping_sub(1));
         before.map_or(0, |count| count.value() as usize)
     };
+    let of_command = |command: u32| {
+        let before = op.args.get(place.wrapping_sub(1));
+        before.is_some_and(|before| before.value() == command as isize)
+    };
     let size = match kinds.get(place)? {
+        Kind::OfIoctl if of_command(TIOCSPGRP) => size_of::<i32>(),
+        Kind::OfIoctl if of_command(SIOCSIFFLAGS) => size_of::<Ifreq>(),
+        Kind::OfPrctl if of_command(PR_SET_NAME) => {
+            // SAFETY: The name that a plan sets is a C string.
+            unsafe { c_str(start.cast()) }.to_bytes_with_nul().len()
+        }
         // SAFETY: `compile` made the op with a C string that lives as long as the plan.
         Kind::Text => unsafe { c_str(start.cast()) }.to_bytes_with_nul().len(),
         Kind::CInt => size_of::<i32>(),

@@ -6,15 +6,16 @@ use core::fmt::{self, Write};
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::ioctl::{TIOCSCTTY, TIOCSPGRP};
 use linux_raw_sys::prctl::{
-    PR_CAP_AMBIENT, PR_CAPBSET_DROP, PR_SET_KEEPCAPS, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG,
-    PR_SET_SECUREBITS,
+    PR_CAP_AMBIENT, PR_CAPBSET_DROP, PR_GET_NAME, PR_SET_CHILD_SUBREAPER, PR_SET_KEEPCAPS,
+    PR_SET_NAME, PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_SET_TIMERSLACK,
 };
 
 use super::calls::Kind::{
     self, At, CInt, CapData, CapHeader, CloseRange, Cpus, Environ, Fcntl, Fd, Filter, Gids, Ioctl,
-    Mask, Octal, Prctl, Rlimit, Sigaction, Sigset, Strings, Text, Timespec,
+    Mask, Namespaces, Octal, OfIoctl, Prctl, Rlimit, Sigaction, Sigset, Strings, Text, Timespec,
 };
 use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, flags};
+use super::tables::linked;
 use super::{Plan, Step, calls};
 use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
@@ -63,8 +64,13 @@ impl fmt::Display for Plan<'_> {
         f.write_str(match self.mode {
             Mode::Vfork => "vfork: CLONE_VM|CLONE_VFORK",
             Mode::Stub => "stub: CLONE_VM|CLONE_VFORK",
-            _ => "fork: CLONE_VFORK",
+            Mode::Detached => "detached: CLONE_VM|CLONE_CHILD_CLEARTID",
+            Mode::Fork => "fork: CLONE_VFORK",
         })?;
+        if self.around.flags() != 0 {
+            f.write_char('|')?;
+            argument(f, Namespaces, Arg::int(self.around.flags() as isize))?;
+        }
         f.write_str(if self.shares_fds { "|CLONE_FILES" } else { "" })?;
         f.write_str(if self.cgroup.is_some() { "|CLONE_INTO_CGROUP" } else { "" })?;
         f.write_str(if self.kernel.has(Feature::ClearSighand) {
@@ -86,7 +92,7 @@ fn line(f: &mut fmt::Formatter<'_>, number: Option<usize>, op: &Op<'_>) -> fmt::
     let name = if let Some(number) = number {
         f.write_str(if number < 10 { " " } else { "" })?;
         int(f, number as isize)?;
-        op.tag.step.name()
+        op.tag.step.texts().next().unwrap_or_default()
     } else {
         f.write_str(" -")?;
         "fail"
@@ -157,14 +163,19 @@ fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
 
 fn argument(f: &mut fmt::Formatter<'_>, kind: Kind, arg: Arg<'_>) -> fmt::Result {
     let value = arg.value();
+    if let Some(tables) = linked() {
+        if (tables.argument)(f, kind, value)? {
+            return Ok(());
+        }
+    }
     match kind {
         Fd if value == uapi::AT_FDCWD as isize => f.write_str("AT_FDCWD"),
         Octal => {
             f.write_char('0')?;
             if value == 0 { Ok(()) } else { Digits::octal(value as u64).write_to(f) }
         }
-        CInt | CapData | CapHeader | Cpus | Filter | Gids | Rlimit | Sigaction | Sigset
-        | Timespec => f.write_str(if value == 0 { "NULL" } else { "&…" }),
+        CInt | CapData | CapHeader | Cpus | Filter | Gids | OfIoctl | Rlimit | Sigaction
+        | Sigset | Timespec => f.write_str(if value == 0 { "NULL" } else { "&…" }),
         Environ => f.write_str("envp"),
         // SAFETY: The signature says that this argument is a C string, and
         // `compile` made the op with one that lives as long as the plan.
@@ -181,12 +192,58 @@ fn argument(f: &mut fmt::Formatter<'_>, kind: Kind, arg: Arg<'_>) -> fmt::Result
             }
             f.write_char(']')
         }
-        _ => match names(kind).iter().find(|(number, _)| *number as isize == value) {
-            Some((_, name)) => f.write_str(name),
+        _ => match name(names(kind), value) {
+            Some(name) => f.write_str(name),
             None => int(f, value),
         },
     }
 }
+
+/// The name that `names` has for `value`.
+fn name(names: &[(u32, &'static str)], value: isize) -> Option<&'static str> {
+    names.iter().find(|(number, _)| *number as isize == value).map(|(_, name)| *name)
+}
+
+/// Prints an argument that few calls have: kinds of namespaces, some of `prctl`.
+pub(super) fn more(
+    f: &mut fmt::Formatter<'_>,
+    kind: Kind,
+    value: isize,
+) -> Result<bool, fmt::Error> {
+    let prctls = [
+        (PR_SET_NAME, "PR_SET_NAME"),
+        (PR_GET_NAME, "PR_GET_NAME"),
+        (PR_SET_TIMERSLACK, "PR_SET_TIMERSLACK"),
+        (PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER"),
+    ];
+    match kind {
+        Prctl => {
+            let name = name(&prctls, value);
+            return f.write_str(name.unwrap_or_default()).map(|()| name.is_some());
+        }
+        Namespaces => {}
+        _ => return Ok(false),
+    }
+    let mut before = "CLONE_NEW";
+    for (_, name) in KINDS.iter().filter(|(flag, _)| value as u32 & flag != 0) {
+        f.write_str(before)?;
+        f.write_str(name)?;
+        before = "|CLONE_NEW";
+    }
+    Ok(true)
+}
+
+/// What follows `CLONE_NEW`.
+static KINDS: [(u32, &str); 8] = [
+    (uapi::CLONE_NEWUSER, "USER"),
+    (uapi::CLONE_NEWPID, "PID"),
+    (uapi::CLONE_NEWNS, "NS"),
+    (uapi::CLONE_NEWUTS, "UTS"),
+    (uapi::CLONE_NEWIPC, "IPC"),
+    (uapi::CLONE_NEWNET, "NET"),
+    (uapi::CLONE_NEWCGROUP, "CGROUP"),
+    (uapi::CLONE_NEWTIME, "TIME"),
+];
 
 /// Prints a C string in quotes, and what is not printable by its number.
 fn text(f: &mut fmt::Formatter<'_>, text: &CStr) -> fmt::Result {

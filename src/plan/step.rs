@@ -1,5 +1,6 @@
 //! The steps of a spawn: the one table of their names and their order.
 
+use super::tables;
 use crate::text::{ascii, line};
 
 /// A step of a spawn, in the order in which they happen.
@@ -21,6 +22,16 @@ pub enum Step {
     Report,
     /// `clone3(2)` or `clone(2)`.
     Clone,
+    /// A pid of the caller's choice, `clone3(2)`'s `set_tid`.
+    SetTid,
+    /// The user ids of a new user namespace, `uid_map`.
+    UidMap,
+    /// Its group ids, `gid_map` and `setgroups`.
+    GidMap,
+    /// The caller's own function, while the child waits.
+    ParentHook,
+    /// The child waits for its parent, `sigtimedwait(2)`.
+    Wait,
     /// Signals are kept away while handlers or a stop could reach the child.
     Shield,
     /// The cgroup, `CLONE_INTO_CGROUP` or `cgroup.procs`.
@@ -43,6 +54,10 @@ pub enum Step {
     IoPriority,
     /// `/proc/self/oom_score_adj`.
     OomScoreAdj,
+    /// The timer slack, `PR_SET_TIMERSLACK`.
+    TimerSlack,
+    /// Orphans become its children, `PR_SET_CHILD_SUBREAPER`.
+    Subreaper,
     /// The file mode creation mask, `umask(2)`.
     Umask,
     /// A descriptor moved to its number, `dup3(2)`.
@@ -51,12 +66,32 @@ pub enum Step {
     Open,
     /// A descriptor closed, `close(2)`.
     Close,
+    /// The stub, in [`Mode::Stub`](crate::Mode::Stub): made by the parent, and executed.
+    Stub,
+    /// The variables about descriptors to listen on, `sd_listen_fds(3)`.
+    ListenFds,
+    /// `/proc/self/coredump_filter`.
+    CoredumpFilter,
+    /// Existing namespaces, `setns(2)`.
+    Join,
+    /// New namespaces: `unshare(2)` here, `clone3(2)` for user and PID namespaces.
+    NewNamespaces,
+    /// The clocks of a new time namespace, `timens_offsets`.
+    ClockOffsets,
+    /// The host name, `sethostname(2)`.
+    Hostname,
+    /// The domain name, `setdomainname(2)`.
+    Domainname,
+    /// The loopback device, `SIOCSIFFLAGS`.
+    Loopback,
+    /// What is mounted or made in the mount namespace, `mount(2)`.
+    FileSystem,
+    /// The root of the mount namespace, `pivot_root(2)`.
+    PivotRoot,
     /// The root directory, `chroot(2)`.
     Root,
     /// The working directory, `chdir(2)` or `fchdir(2)`.
     CurrentDir,
-    /// The stub, in [`Mode::Stub`](crate::Mode::Stub): made by the parent, and executed.
-    Stub,
     /// A resource limit, `prlimit(2)`.
     Rlimit,
     /// The securebits, `PR_SET_SECUREBITS`, or what keeps capabilities, `PR_SET_KEEPCAPS`.
@@ -101,13 +136,18 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 61] = [
         Self::Plan,
         Self::Arguments,
         Self::Environment,
         Self::Mode,
         Self::Report,
         Self::Clone,
+        Self::SetTid,
+        Self::UidMap,
+        Self::GidMap,
+        Self::ParentHook,
+        Self::Wait,
         Self::Shield,
         Self::Cgroup,
         Self::Session,
@@ -119,13 +159,25 @@ impl Step {
         Self::Affinity,
         Self::IoPriority,
         Self::OomScoreAdj,
+        Self::TimerSlack,
+        Self::Subreaper,
         Self::Umask,
         Self::Move,
         Self::Open,
         Self::Close,
+        Self::Stub,
+        Self::ListenFds,
+        Self::CoredumpFilter,
+        Self::Join,
+        Self::NewNamespaces,
+        Self::ClockOffsets,
+        Self::Hostname,
+        Self::Domainname,
+        Self::Loopback,
+        Self::FileSystem,
+        Self::PivotRoot,
         Self::Root,
         Self::CurrentDir,
-        Self::Stub,
         Self::Rlimit,
         Self::Securebits,
         Self::Bounding,
@@ -150,12 +202,12 @@ impl Step {
 
     /// The short name of the printed plan.
     pub fn name(self) -> &'static str {
-        self.texts().next().unwrap_or_default()
+        self.all_texts().next().unwrap_or_default()
     }
 
     /// What was being done, for a message: "chdir to the working directory".
     pub fn doing(self) -> &'static str {
-        self.texts().nth(1).unwrap_or_default()
+        self.all_texts().nth(1).unwrap_or_default()
     }
 
     /// Whether the step may occur several times in one request.
@@ -165,6 +217,10 @@ impl Step {
             Self::Move
                 | Self::Open
                 | Self::Close
+                | Self::UidMap
+                | Self::GidMap
+                | Self::Join
+                | Self::FileSystem
                 | Self::Rlimit
                 | Self::Bounding
                 | Self::Ambient
@@ -172,9 +228,21 @@ impl Step {
         )
     }
 
-    /// Short name and description. One string and a walk, as for errnos.
-    fn texts(self) -> impl Iterator<Item = &'static str> {
-        line(TEXTS, self as usize).split(|&byte| byte == b'|').map(ascii)
+    /// Short name and description, of a step that an option in this program has.
+    pub(crate) fn texts(self) -> impl Iterator<Item = &'static str> {
+        let more = tables::linked().map_or("", |tables| tables.steps);
+        self.texts_of(more)
+    }
+
+    fn all_texts(self) -> impl Iterator<Item = &'static str> {
+        self.texts_of(MORE_TEXTS)
+    }
+
+    /// One string and a walk, as for errnos.
+    fn texts_of(self, more: &'static str) -> impl Iterator<Item = &'static str> {
+        let base = line(TEXTS, self as usize);
+        let texts = if base.is_empty() { line(more, self as usize) } else { base };
+        texts.split(|&byte| byte == b'|').map(ascii)
     }
 }
 
@@ -186,6 +254,7 @@ environment|inherit the environment\n\
 mode|choose a mode\n\
 report|prepare the report\n\
 clone|clone the child\n\
+\n\n\n\n\n\
 shield|block the signals\n\
 cgroup|enter the cgroup\n\
 session|start a session\n\
@@ -197,13 +266,15 @@ nice|set the nice value\n\
 affinity|set the CPU affinity\n\
 ioprio|set the I/O priority\n\
 oom|set oom_score_adj\n\
+\n\n\
 umask|set the umask\n\
 move|move a descriptor\n\
 open|open a file\n\
 close|close a descriptor\n\
+stub|execute the stub\n\
+\n\n\n\n\n\n\n\n\n\n\
 root|change the root\n\
 cwd|chdir to the working directory\n\
-stub|execute the stub\n\
 rlimit|set a resource limit\n\
 securebits|set the securebits\n\
 bounding|limit the bounding set\n\
@@ -225,6 +296,29 @@ exit|exit\n\
 child|start the program\n\
 pidfd|open the pidfd";
 
+/// Those of namespaces and services, with an empty line for each of the others.
+pub(super) static MORE_TEXTS: &str = "\
+\n\n\n\n\n\n\
+set_tid|choose the pid\n\
+uid map|map the user ids\n\
+gid map|map the group ids\n\
+parent hook|run the parent's hook\n\
+wait|wait for the parent\n\
+\n\n\n\n\n\n\n\n\n\n\n\
+timer slack|set the timer slack\n\
+subreaper|become a subreaper\n\
+\n\n\n\n\n\
+listen fds|pass the descriptors to listen on\n\
+coredump filter|set coredump_filter\n\
+join|join a namespace\n\
+namespaces|make new namespaces\n\
+clock offsets|set the clocks\n\
+hostname|set the host name\n\
+domainname|set the domain name\n\
+loopback|switch the loopback device on\n\
+file system|furnish the mount namespace\n\
+pivot root|pivot the root";
+
 #[cfg(test)]
 mod tests {
     use super::Step;
@@ -235,7 +329,9 @@ mod tests {
             assert_eq!(*step as usize, number);
         }
         assert_eq!(Step::Pidfd as usize + 1, Step::ALL.len(), "the last step");
-        assert_eq!(super::TEXTS.lines().count(), Step::ALL.len(), "a line each");
+        for step in Step::ALL {
+            assert!(!step.name().is_empty() && !step.doing().is_empty(), "{step:?}");
+        }
         assert_eq!(Step::Pidfd.name(), "pidfd");
         assert_eq!(Step::CurrentDir.doing(), "chdir to the working directory");
     }

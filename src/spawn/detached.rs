@@ -66,7 +66,9 @@ impl Request<'_> {
     /// # Errors
     ///
     /// Those that [`spawn`](Self::spawn) gives before any process exists;
-    /// [`Step::Hook`] with `EOPNOTSUPP`: a hook's data cannot be copied.
+    /// with `EOPNOTSUPP`: [`Step::Hook`], as a hook's data cannot be copied;
+    /// [`Step::ListenFds`], as in a fork the child writes to it; [`Step::Wait`], if the parent
+    /// has more to do than to clone.
     pub fn owned_plan(&self) -> Result<OwnedPlan, Error> {
         let mut buffer = HeapBuffer::new(self.needed()?);
         let plan = self.plan(&mut buffer)?;

@@ -3,10 +3,11 @@
 //! The frame is in a page that both share. Not a pipe: another thread that forks
 //! meanwhile would hold a copy of its writing end, and the parent would wait for
 //! that stranger. Only where `CLONE_VFORK` does not suspend the parent, under an
-//! emulator, a pipe tells it of the exec.
+//! emulator, or may not, as the child waits for it, a pipe tells it of the exec.
 
 use core::ffi::c_void;
 
+use super::around::WAITS;
 use super::{Frame, clone_flags, conclude, make, unnamed_pipe};
 use crate::errno::Errno;
 use crate::error::Error;
@@ -20,7 +21,8 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let failed = |errno| Error::new(Step::Report, 0, errno);
     let page = SharedFrame::new().map_err(failed)?;
     let frame = page.frame();
-    let pipe = if plan.kernel.has(Feature::Suspends) {
+    let waits = plan.around.has(WAITS);
+    let pipe = if plan.kernel.has(Feature::Suspends) && !waits {
         None
     } else {
         Some(unnamed_pipe(plan).map_err(failed)?)

@@ -4,6 +4,7 @@
 //! that failed. What differs between the modes is in `vfork` and `fork`.
 #![allow(unsafe_code)]
 
+pub(crate) mod around;
 mod batch;
 #[cfg(feature = "alloc")]
 mod detached;
@@ -12,18 +13,20 @@ mod fork;
 mod stub;
 mod vfork;
 
-pub(crate) use stub::{MOST_BEFORE, STUB, Stub};
+pub(crate) use stub::{MOST_BEFORE, STUB, STUB_TEXT, Stub};
 
 pub use batch::{Job, spawn_all};
 #[cfg(feature = "alloc")]
 pub use detached::Pending;
 
 use core::ffi::c_int;
+use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use linux_raw_sys::general as uapi;
 
+use self::around::{OTHER_PIDS, WAITS};
 use crate::arch::{self, CloneArgs, Start};
 use crate::compile::{self, Caller, Input};
 use crate::environ;
@@ -160,6 +163,7 @@ impl Request<'_> {
         };
         match error.step() {
             Step::Clone => true,
+            Step::NewNamespaces => self.opens_again(),
             Step::CloseOthers => self.hook.is_none() && self.opens_again(),
             _ => false,
         }
@@ -194,12 +198,12 @@ impl Request<'_> {
         kernel: Kernel,
         caller: Caller<'s>,
     ) -> Result<(Input<'s>, Reason), Error> {
-        let (mode, reason) = mode::choose(self, kernel)?;
+        let (mode, reason) = mode::choose(self, kernel, caller.around)?;
         let mut input = Input::new(self, kernel, mode, caller);
         // Too many steps may come before a stub, which shows when they are counted.
         if mode == Mode::Stub && compile::needed(&input).is_err_and(|error| self.is_for_fork(error))
         {
-            input = Input::new(self, kernel, Mode::Fork, caller);
+            input.mode = Mode::Fork;
         }
         Ok((input, reason))
     }
@@ -272,8 +276,13 @@ impl Frame {
 
 /// Reads what the plan needs to know of its parent, and no more.
 #[inline]
-fn caller<'a>(request: &Request<'a>, Attempt { kernel, parent_is_outside }: Attempt) -> Caller<'a> {
-    let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some();
+fn caller<'a>(
+    request: &'a Request<'a>,
+    Attempt { kernel, parent_is_outside }: Attempt,
+) -> Caller<'a> {
+    let around = (request.around.look)(request);
+    let waits = around.has(WAITS);
+    let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some() || waits;
     let mut ignored = SigSet::EMPTY;
     if !kernel.has(Feature::ClearSighand) {
         for signal in 1..=64 {
@@ -284,18 +293,16 @@ fn caller<'a>(request: &Request<'a>, Attempt { kernel, parent_is_outside }: Atte
     }
     Caller {
         envp: if request.envp.is_none() { environ::inherited() } else { None },
-        mask: if opens_mask && request.mask.is_none() {
-            sys::signal_mask().unwrap_or_default()
-        } else {
-            SigSet::EMPTY
-        },
+        mask: (opens_mask && request.mask.is_none())
+            .then(|| sys::signal_mask().unwrap_or_default()),
         ignored,
         pid: match request.pdeathsig {
-            Some(_) if !parent_is_outside => sys::getpid(),
+            Some(_) if !parent_is_outside && !around.has(OTHER_PIDS) => sys::getpid(),
             _ => 0,
         },
         pgrp: if request.foreground.is_some() { sys::getpgrp() } else { 0 },
         sources_open: !request.pidfd || compile::all_sources(request, &mut sys::is_open),
+        around,
     }
 }
 
@@ -316,40 +323,37 @@ struct Made {
 /// plan must have been compiled for a kernel that shares it and suspends, and if the
 /// parent goes on, must not make it wait.
 unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error> {
-    let failed = |errno| {
-        let of_cgroup = plan.cgroup.is_some() && concerns_cgroup(errno);
-        Error::new(if of_cgroup { Step::Cgroup } else { Step::Clone }, 0, errno)
-    };
-    let mask = if plan.kernel.has(Feature::ClearSighand) {
+    // SAFETY: The caller's promises.
+    unsafe { (plan.around.fns.make)(plan, frame, flags) }
+}
+
+/// Clones a child that executes `plan`, which has all signals blocked if `blocks`.
+///
+/// # Safety
+///
+/// As for [`make`].
+unsafe fn clone_for(
+    plan: &Plan<'_>,
+    frame: &Frame,
+    wishes: Wishes<'_>,
+    blocks: bool,
+) -> Result<Made, Errno> {
+    let mask = if plan.kernel.has(Feature::ClearSighand) && !blocks {
         None
     } else {
-        Some(sys::set_signal_mask(SigSet::ALL).map_err(failed)?)
+        Some(sys::set_signal_mask(SigSet::ALL)?)
     };
     let mut pidfd = -1;
     let at_once = plan.pidfd && plan.kernel.has(Feature::ClonePidfd);
     let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
     // SAFETY: The caller's promises are those that `clone` asks for.
-    let result = unsafe { clone(plan.kernel, flags, place, plan.cgroup, start) };
+    let result = unsafe { clone(plan.kernel, wishes, place, start) };
     if let Some(mask) = mask {
         // It cannot fail: the arguments are those of the call above.
         let _ = sys::set_signal_mask(mask);
     }
-    let pid = result.map_err(failed)?;
-    Ok(Made { pid, pidfd: (pidfd >= 0).then(|| Fd::new(pidfd)) })
-}
-
-/// Whether clone gives `errno` for want of the cgroup alone.
-const fn concerns_cgroup(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::EBADF
-            | Errno::ENOENT
-            | Errno::EACCES
-            | Errno::EBUSY
-            | Errno::ENODEV
-            | Errno::EOPNOTSUPP
-    )
+    Ok(Made { pid: result?, pidfd: (pidfd >= 0).then(|| Fd::new(pidfd)) })
 }
 
 /// The flags that make a child in `mode`.
@@ -363,16 +367,22 @@ const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
     uapi::CLONE_CHILD_SETTID | memory | files
 }
 
-/// `clone3` or `clone`, as `kernel` has them, with `flags` and what both need.
+/// What a child is to be made with.
+struct Wishes<'w> {
+    flags: u32,
+    cgroup: Option<RawFd>,
+    pids: &'w [c_int],
+}
+
+/// `clone3` or `clone`, as `kernel` has them, with `wishes` and what both need.
 ///
 /// # Safety
 ///
 /// As for [`make`].
 unsafe fn clone(
     kernel: Kernel,
-    mut flags: u32,
+    Wishes { mut flags, cgroup, pids }: Wishes<'_>,
     pidfd: Option<&mut c_int>,
-    cgroup: Option<RawFd>,
     start: Start<'_>,
 ) -> Result<c_int, Errno> {
     if pidfd.is_some() {
@@ -394,12 +404,16 @@ unsafe fn clone(
             stack: 0,
             stack_size: 0,
             tls: 0,
-            set_tid: 0,
-            set_tid_size: 0,
+            set_tid: if pids.is_empty() { 0 } else { pids.as_ptr().expose_provenance() as u64 },
+            set_tid_size: pids.len() as u64,
             cgroup: cgroup.unwrap_or(0) as u64,
         };
         // No more than is needed, for kernels, filters and emulators that know no more.
-        let size = if cgroup.is_some() { size_of_val(&args) } else { arch::CLONE_ARGS_SIZE };
+        let size = match (cgroup, pids) {
+            (Some(_), _) => size_of_val(&args),
+            (None, [_, ..]) => offset_of!(uapi::clone_args, cgroup),
+            (None, []) => arch::CLONE_ARGS_SIZE,
+        };
         // SAFETY: The caller's promises; neither a stack nor shared handlers
         // nor a thread are asked for.
         unsafe { arch::clone3(&args, size, start) }
@@ -531,9 +545,10 @@ fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, 
     let ops = if shares_fds { PROBE } else { EPILOGUE };
     let start = Start { ops: ops.as_ptr(), frame: &raw const frame };
     let flags = clone_flags(mode, shares_fds) | uapi::CLONE_CHILD_CLEARTID;
+    let wishes = Wishes { flags, cgroup: None, pids: &[] };
     // SAFETY: Frame and ops outlive the child, which is waited for below; the
     // ops point to nothing.
-    let pid = unsafe { clone(kernel, flags, pidfd, None, start) }?;
+    let pid = unsafe { clone(kernel, wishes, pidfd, start) }?;
     let end = sys::wait4(pid, uapi::__WALL);
     if shares_fds && end != Ok(Some(WaitStatus::from_raw(0))) {
         kernel = kernel.without(Feature::ShareFds);

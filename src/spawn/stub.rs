@@ -11,7 +11,7 @@
 //! done, before it executes the program, and its frame if something failed.
 #![allow(unsafe_code)]
 
-use core::ffi::{CStr, c_int};
+use core::ffi::c_int;
 use core::hint::black_box;
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr::without_provenance;
@@ -20,23 +20,26 @@ use core::slice;
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::prctl as prctls;
 
+use super::around::path_of;
 use super::{Frame, clone_flags, conclude, make, unnamed};
 use crate::arch;
 use crate::argv;
 use crate::capability::{CapSet, Capabilities};
 use crate::compile::sandbox::Program;
+use crate::compile::service::LISTEN_PID;
+use crate::compile::uses_after_moves;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::Mode;
+use crate::namespaces::NsSet;
 use crate::plan::op::{Arg, Call, Op, Tag, flags, sys};
 use crate::plan::pointee::{Pointee, pointee};
 use crate::plan::{Plan, Step, Storage, Writer};
 use crate::process::Process;
-use crate::request::{Exec, Groups, OtherFds, RawFd, Request};
+use crate::request::{Groups, OtherFds, RawFd, Request};
 use crate::sys::{self, Target};
-use crate::text::Digits;
 
 /// What a request brings along that may be spawned so.
 #[derive(Debug)]
@@ -54,9 +57,9 @@ fn is_sound(request: &Request<'_>, kernel: Kernel) -> bool {
         // The pipe must outlive the step that closes all others, which marks them instead;
         // marked, the caller's would keep a file busy.
         OtherFds::Close => kernel.has(Feature::CloseRangeCloexec) && request.busy_retries == 0,
-        // To survive the first exec, the program's loses its close-on-exec flag, and who
-        // inherits all others must not see that.
-        OtherFds::Inherit => !matches!(request.exec, Exec::Fd(_)),
+        // To survive the first exec, those that the stub uses lose their close-on-exec flag,
+        // and who inherits all others must not see that.
+        OtherFds::Inherit => !uses_after_moves(request),
     };
     kernel.shares_memory()
         && kernel.has(Feature::ExecMemfd)
@@ -74,8 +77,21 @@ fn keeps_capabilities(request: &Request<'_>) -> bool {
         || matches!(request.groups, Groups::Set(_))
         || request.uid.is_some() && matches!(request.groups, Groups::Auto);
     let sandboxes = request.seccomp.is_some() || request.landlock.is_some();
+    let namespaces = request.namespaces;
+    if let Some(namespaces) = namespaces.filter(|namespaces| namespaces.new.contains(NsSet::USER)) {
+        // All of them, for who is root there.
+        return namespaces.mapped_uid(sys::geteuid()) == Some(0);
+    }
+    let looks_up = request.root.is_some() || request.cwd.is_some() || namespaces.is_some();
     let mut needs = request.capabilities.map_or(CapSet::EMPTY, Capabilities::needed);
     for (is_needed, capability) in [
+        (looks_up, uapi::CAP_DAC_OVERRIDE),
+        (looks_up, uapi::CAP_DAC_READ_SEARCH),
+        (looks_up, uapi::CAP_SYS_CHROOT),
+        (namespaces.is_some(), uapi::CAP_SYS_ADMIN),
+        (namespaces.is_some(), uapi::CAP_SYS_TIME),
+        (namespaces.is_some(), uapi::CAP_NET_ADMIN),
+        (namespaces.is_some(), uapi::CAP_MKNOD),
         (request.uid.is_some(), uapi::CAP_SETUID),
         (changes_groups, uapi::CAP_SETGID),
         (!request.rlimits.is_empty(), uapi::CAP_SYS_RESOURCE),
@@ -116,6 +132,10 @@ const _: () = assert!(size_of::<[Op<'_>; EPILOGUE]>() == 192);
 /// How many ops of the stub's own come before the rest of the plan.
 const BEFORE: usize = EPILOGUE + 2;
 const OP: usize = size_of::<Op<'_>>();
+
+/// Behind the frame, what a step may write to: a variable of the environment.
+pub(crate) const STUB_TEXT: usize = FRAME + size_of::<Frame>();
+const TEXT_SIZE: usize = 32;
 
 /// How many ops there may be in the child before it executes the stub: it is the
 /// parent's stack that they are on.
@@ -242,16 +262,6 @@ fn has_executed(pid: c_int) -> bool {
     }
 }
 
-/// The path of a file of `/proc` about the process `pid`, in `buffer`.
-fn path_of<'b>(pid: c_int, name: &[u8], buffer: &'b mut [u8; 64]) -> &'b CStr {
-    let digits = Digits::decimal(pid.into());
-    let bytes = b"/proc/".iter().chain(digits.as_bytes()).chain(name).chain(&[0]);
-    for (place, byte) in buffer.iter_mut().zip(bytes) {
-        *place = *byte;
-    }
-    CStr::from_bytes_until_nul(buffer).unwrap_or_default()
-}
-
 /// The name of the process while it is the stub, behind the headers of its image.
 const NAME: [u8; 16] = *b"rawspawn-stub\0\0\0";
 const NAME_AT: usize = 232;
@@ -353,11 +363,12 @@ impl<'p> Image<'p> {
         // SAFETY: A slice.
         unsafe { file.bytes(code.as_ptr(), code.len()) };
         let mut layout = Layout::new(BASE + data_at);
+        let tells_pid = self.rest.iter().any(|op| op.tag.step == Step::ListenFds);
         for op in self.rest {
             layout.visit(op, &mut |_, address, pointee| {
                 if let Some(pointee) = pointee {
                     file.pad_to(address - BASE);
-                    file.pointee(address, pointee);
+                    file.pointee(address, pointee, tells_pid);
                 }
             });
         }
@@ -407,7 +418,7 @@ fn headers(size: usize, entry: usize) -> [u64; 29] {
     const LOAD: u64 = 1;
     const STACK: u64 = 0x6474_e551;
     let (base, size, entry) = (BASE as u64, size as u64, entry as u64);
-    let (frame, frame_size) = (FRAME as u64, size_of::<Frame>() as u64);
+    let (frame, frame_size) = (FRAME as u64, (size_of::<Frame>() + TEXT_SIZE) as u64);
     #[rustfmt::skip]
     let words = [
         // Magic number; 64 bits, and the byte order of all that this crate is for.
@@ -516,7 +527,9 @@ impl File<'_> {
         }
     }
 
-    fn pointee(&mut self, address: usize, pointee: Pointee<'_>) {
+    /// Appends what is to be at `address`. `tells_pid`: a variable of the environment is one
+    /// that the stub writes.
+    fn pointee(&mut self, address: usize, pointee: Pointee<'_>, tells_pid: bool) {
         match pointee {
             // SAFETY: There is as much as it says.
             Pointee::Bytes(start, size) => unsafe { self.bytes(start, size) },
@@ -527,10 +540,11 @@ impl File<'_> {
                 // SAFETY: A slice of integers.
                 unsafe { self.bytes(filter.as_ptr().cast(), size_of_val(filter)) };
             }
-            Pointee::Strings(array, _) => {
+            Pointee::Strings(array, which) => {
                 let mut text = address + 8 * (array.iter().count() + 1);
                 for string in array {
-                    self.words(&[text as u64]);
+                    let is_pid = tells_pid && which == 1 && string == LISTEN_PID;
+                    self.words(&[if is_pid { STUB_TEXT } else { text } as u64]);
                     text += string.to_bytes_with_nul().len();
                 }
                 self.words(&[0]);

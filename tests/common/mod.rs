@@ -540,6 +540,10 @@ extern "C" fn report_if_asked() {
     }
 }
 
+/// The kinds of namespaces, as `/proc/PID/ns` has them.
+pub(crate) const NAMESPACES: [&str; 8] =
+    ["mnt", "uts", "ipc", "net", "pid", "user", "cgroup", "time"];
+
 /// The state of this process, a line each.
 fn describe(fds: &[i32]) -> String {
     let mut text = String::new();
@@ -569,10 +573,22 @@ fn describe(fds: &[i32]) -> String {
     let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let cgroup = cgroups.lines().find_map(|line| line.strip_prefix("0::"));
     put("cgroup", &cgroup.unwrap_or_default());
-    for name in ["oom_score_adj", "sessionid"] {
-        let value = std::fs::read_to_string(format!("/proc/self/{name}"));
+    let files = ["oom_score_adj", "sessionid", "coredump_filter", "timerslack_ns", "setgroups"];
+    for name in files.into_iter().chain(["uid_map", "gid_map", "mounts"]) {
+        let value = std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+        let lines = value.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        put(name, &lines.collect::<Vec<_>>().join("|"));
+    }
+    for kind in NAMESPACES {
+        let target = std::fs::read_link(format!("/proc/self/ns/{kind}"));
+        put(&format!("ns/{kind}"), &target.unwrap_or_default().display());
+    }
+    for name in ["hostname", "domainname"] {
+        let value = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
         put(name, &value.unwrap_or_default().trim());
     }
+    let of_network = std::fs::read_to_string("/proc/self/net/fib_trie").unwrap_or_default();
+    put("loopback", &of_network.contains("127.0.0.1"));
     let mut signal = 0i32;
     // SAFETY: These calls read this process's state; two write an integer.
     unsafe {
@@ -589,6 +605,11 @@ fn describe(fds: &[i32]) -> String {
         put("ioprio", &libc::syscall(libc::SYS_ioprio_get, 1, 0));
         libc::prctl(libc::PR_GET_PDEATHSIG, &raw mut signal);
         put("pdeathsig", &signal);
+        libc::prctl(libc::PR_GET_CHILD_SUBREAPER, &raw mut signal);
+        put("subreaper", &signal);
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time);
+        put("boottime", &time.tv_sec);
         for resource in 0..16u32 {
             let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             libc::syscall(libc::SYS_prlimit64, 0, resource, 0, &raw mut limit);

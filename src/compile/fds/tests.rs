@@ -18,6 +18,7 @@ use crate::plan::op::{ANY_ERRNO, Op, flags};
 use crate::plan::{Buffer, Step};
 use crate::request::{Exec, FdAction, OtherFds, Request};
 use crate::signal::SigSet;
+use crate::spawn::around::Around;
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
 /// An open file, and whether exec closes the descriptor.
@@ -136,7 +137,8 @@ fn check(actions: &[FdAction<'_>], caller: &Table, others: OtherFds, kernel: Ker
     request.fds(actions).other_fds(others).env(crate::CStrArray::EMPTY);
     let caller_state = Caller {
         envp: None,
-        mask: SigSet::EMPTY,
+        mask: None,
+        around: Around::NONE,
         ignored: SigSet::EMPTY,
         pid: 0,
         pgrp: 0,
