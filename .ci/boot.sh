@@ -17,7 +17,7 @@ boot() {
     shift 7
     local base=target/cross/$name.$suite
     local root=$base.root log=$base.log
-    package './boot/vmlinu*' "$architecture" "$suite" "$kernel" > "$base.kernel"
+    package '*/vmlinu*' "$architecture" "$suite" "$kernel" > "$base.kernel"
     rm -rf "$root" && mkdir -p "$root"/{bin,tests,dev,proc,sys,tmp,etc}
     # Static, and so whatever suite it is from.
     package '*/bin/busybox' "$architecture" "${BUSYBOX_SUITE:-$suite}" busybox-static \
