@@ -447,6 +447,10 @@ impl<'a> Namespaces<'a> {
 
     /// Furnishes the child's mount namespace, one action after the other.
     ///
+    /// A child whose own user id is in no range of [`id_maps`](Self::id_maps) does so as root of
+    /// its user namespace, and stays that unless [`Request::uid`](crate::Request::uid) says
+    /// otherwise.
+    ///
     /// # Errors
     ///
     /// - [`Step::FileSystem`](crate::Step::FileSystem) with the position in `actions`, and with

@@ -195,8 +195,18 @@ fn ranges_of_ids_are_mapped_by_the_parent_while_the_child_waits() {
             assert_eq!(seen.get("Groups"), "7", "{setup:?}");
             assert_eq!(seen.signals("CapEff"), seen.signals("CapBnd"), "{setup:?}");
         }
-        let denied = namespaces.deny_setgroups(true);
+        // Who is not mapped is root there, or could make no file.
+        let ranges = [IdRange::new(0, 100_000, 1000)];
+        let dir = TempDir::new();
+        let (root, bin) = (dir.join(""), dir.join("bin"));
+        let actions = [FsAction::tmpfs(&root, c""), FsAction::Mkdir { path: &bin, mode: 0o700 }];
+        let furnished = Namespaces::new(NsSet::USER.with(NsSet::MOUNT))
+            .id_maps(&ranges, &ranges)
+            .filesystem(&actions);
         let setup = *with_own_memory().last().expect("a fork");
+        let seen = report(setup, |r| _ = r.namespaces(&furnished));
+        assert_eq!(seen.get("Uid"), "0 0 0 0");
+        let denied = namespaces.deny_setgroups(true);
         assert_eq!(report(setup, |r| _ = r.namespaces(&denied)).get("setgroups"), "deny");
     });
 }

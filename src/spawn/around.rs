@@ -65,6 +65,8 @@ pub(crate) const OWN_MEMORY: u32 = 8;
 pub(crate) const JOINS_USER: u32 = 16;
 /// It does not see its parent.
 pub(crate) const OTHER_PIDS: u32 = 32;
+/// Its ids are in none of the ranges that are mapped.
+pub(crate) const UNMAPPED: u32 = 64;
 
 /// What of the bits is for clone(2), which has those above for its exit signal.
 const FLAGS: u32 = NsSet::BY_CLONE.bits();
@@ -81,7 +83,9 @@ fn look<'a>(request: &'a Request<'a>) -> Around<'a> {
         let maps_itself = is_new && maps_itself(namespaces);
         put(namespaces.new.bits() & FLAGS, true);
         put(CHILD_MAPS, maps_itself);
-        put(WAITS, namespaces.id_maps.is_some() && !maps_itself);
+        let has_maps = namespaces.id_maps.is_some();
+        put(WAITS, has_maps && !maps_itself);
+        put(UNMAPPED, has_maps && namespaces.mapped_uid(sys::geteuid()).is_none());
         // Who owns a namespace has all capabilities in it; so may one who is but of the
         // same user as the parent, and cannot reach that.
         let has_none = || sys::permitted_capabilities() == Ok(0);
