@@ -9,11 +9,12 @@ executables() {
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' > "target/cross/$1.tests"
 }
 
-# boot NAME INIT STRIP ARCHITECTURE SUITE KERNEL CONSOLE QEMU...: boots Debian's newest
-# KERNEL of SUITE with INIT as PID 1, and runs the executables that
-# target/cross/NAME.tests lists. What it says is in target/cross/NAME.SUITE.log.
+# boot NAME PROGRAMS STRIP ARCHITECTURE SUITE KERNEL CONSOLE QEMU...: boots Debian's newest
+# KERNEL of SUITE with the init of examples-static/, whose one service runs the executables that
+# target/cross/NAME.tests lists. Both programs are in PROGRAMS, the init in that of
+# the profile static. What is said is in target/cross/NAME.SUITE.log.
 boot() {
-    local name=$1 init=$2 strip=$3 architecture=$4 suite=$5 kernel=$6 console=$7 test
+    local name=$1 programs=$2 strip=$3 architecture=$4 suite=$5 kernel=$6 console=$7 test
     shift 7
     local base=target/cross/$name.$suite
     local root=$base.root log=$base.log
@@ -26,7 +27,9 @@ boot() {
     for applet in sh echo cat true false sleep env test tr sort ls head yes grep; do
         ln -s busybox "$root/bin/$applet"
     done
-    cp "$init" "$root/init"
+    cp "$programs/static/rawspawn-init" "$root/init"
+    cp "$programs/debug/rawspawn-boot" "$root/bin/run-tests"
+    echo 'tests once - run-tests' > "$root/etc/rawspawn.services"
     while read -r test; do
         "$strip" -o "$root/tests/$(basename "$test" | sed 's/-[0-9a-f]*$//')" "$test"
     done < "target/cross/$name.tests"
@@ -35,6 +38,8 @@ boot() {
         -kernel "$base.kernel" -initrd "$base.initrd" -append "console=$console quiet panic=-1 \
         PATH=/bin RAWSPAWN_TEST_CHILDREN=100 TEST_ARGUMENTS=--quiet" \
         < /dev/null | tr -d '\r' > "$log" || :
-    grep -aE '^boot: |^test result|skipped:|FAILED|panicked' "$log"
-    grep -aqx 'boot: all passed, in vfork mode' "$log"
+    grep -aE '^boot: |^init: |^test result|skipped:|FAILED|panicked' "$log"
+    grep -aqx 'boot: all passed, in vfork mode' "$log" &&
+        grep -aqx 'tests: exit status: 0' "$log" &&
+        grep -aqx 'init: all services have stopped' "$log"
 }

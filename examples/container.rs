@@ -119,10 +119,7 @@ fn run(root: &Path, command: Vec<OsString>, userns: bool) -> Result<ExitCode, Bo
 
     let cgroup = Cgroup::new();
     let directory = cgroup.as_ref().map(Cgroup::open).transpose()?;
-    let limits = [
-        Rlimit::new(RLIMIT_NOFILE, 1024, 4096),
-        Rlimit::new(RLIMIT_CORE, 0, 0),
-    ];
+    let limits = [Rlimit::new(RLIMIT_NOFILE, 1024, 4096), Rlimit::new(RLIMIT_CORE, 0, 0)];
     let allowed = CAPABILITIES.into_iter().fold(CapSet::EMPTY, CapSet::with);
     let capabilities = Capabilities::only(allowed);
     let filter = filter()?;

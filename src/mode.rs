@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::plan::Step;
 use crate::request::Request;
-use crate::spawn::around::{Around, EXPOSES, JOINS_USER, OWN_MEMORY, WAITS};
+use crate::spawn::around::{EXPOSES, JOINS_USER, OWN_MEMORY, WAITS, Wanted};
 
 /// Who shares memory with whom until exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,19 +82,18 @@ pub enum Reason {
 pub(crate) fn choose(
     request: &Request<'_>,
     kernel: Kernel,
-    around: Around<'_>,
+    around: Wanted,
 ) -> Result<(Mode, Reason), Error> {
-    let has = |bits| around.has(bits);
     let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
-    let against = if has(EXPOSES) {
+    let against = if around.has(EXPOSES) {
         Some(Reason::Namespaces)
-    } else if request.changes_credentials() || has(JOINS_USER) {
+    } else if request.changes_credentials() || around.has(JOINS_USER) {
         Some(Reason::Credentials)
     } else if has_hook {
         Some(Reason::Hook)
     } else if !kernel.shares_memory() {
         Some(Reason::Kernel)
-    } else if has(OWN_MEMORY) {
+    } else if around.has(OWN_MEMORY) {
         Some(Reason::Memory)
     } else {
         None
@@ -104,8 +103,11 @@ pub(crate) fn choose(
         against != Some(Reason::Namespaces)
             && request.stub.is_some_and(|stub| (stub.is_sound)(request, kernel))
     };
-    let sharing =
-        if has(WAITS) { (Mode::Detached, Reason::Parent) } else { (Mode::Vfork, Reason::Default) };
+    let sharing = if around.has(WAITS) {
+        (Mode::Detached, Reason::Parent)
+    } else {
+        (Mode::Vfork, Reason::Default)
+    };
     match (request.modes, against) {
         (Modes::Any, Some(reason @ (Reason::Credentials | Reason::Memory))) if may_be_stub() => {
             Ok((Mode::Stub, reason))

@@ -29,7 +29,7 @@ use crate::plan::op::{Saved, Tag, sys};
 use crate::plan::{Plan, Step, Storage, Writer};
 use crate::request::{RawFd, Request};
 use crate::signal::SigSet;
-use crate::spawn::around::Around;
+use crate::spawn::around::{Around, Wanted};
 
 pub(crate) use fds::{all_sources, names, needs_maps_only, uses_after_moves};
 
@@ -46,7 +46,7 @@ pub(crate) struct Caller<'a> {
     /// Whether all descriptors that the request takes from the parent are open.
     pub(crate) sources_open: bool,
     /// What it does around the clone.
-    pub(crate) around: Around<'a>,
+    pub(crate) around: Wanted,
 }
 
 /// All that a step looks at.
@@ -208,7 +208,7 @@ pub(crate) fn compile<'a>(
         inherits_environ: request.envp.is_none(),
         shares_fds,
         needs_stack,
-        around: input.caller.around,
+        around: Around::new(request, input.caller.around),
         stub: request.stub,
         stub_at,
     })

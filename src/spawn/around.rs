@@ -30,7 +30,7 @@ pub(crate) const RELEASE: c_int = 64;
 /// What a request brings along.
 #[derive(Debug)]
 pub(crate) struct AroundFns {
-    pub(crate) look: for<'a> fn(&'a Request<'a>) -> Around<'a>,
+    pub(crate) look: fn(&Request<'_>) -> Wanted,
     pub(super) make: unsafe fn(&Plan<'_>, &Frame, u32) -> Result<Made, Error>,
     /// Whether the closure says so of each descriptor that is joined.
     pub(crate) all_joins: fn(&Request<'_>, &mut dyn FnMut(Tag, RawFd) -> bool) -> bool,
@@ -38,19 +38,32 @@ pub(crate) struct AroundFns {
 
 /// For one that asks for nothing of this.
 pub(crate) static PLAIN: AroundFns =
-    AroundFns { look: |_| Around::NONE, make: make_plain, all_joins: |_, _| true };
+    AroundFns { look: |_| Wanted::NOTHING, make: make_plain, all_joins: |_, _| true };
 
 /// For one that does.
 pub(crate) static AROUND: AroundFns = AroundFns { look, make, all_joins };
 
-/// What is to be done for one request, by this parent.
+/// What is to be done for one request, by this parent: of the constants below, and the
+/// `CLONE_NEW*` of the clone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted(u32);
+
+impl Wanted {
+    pub(crate) const NOTHING: Self = Self(0);
+
+    /// Whether one of `bits` is.
+    pub(crate) const fn has(self, bits: u32) -> bool {
+        self.0 & bits != 0
+    }
+}
+
+/// The same, for a plan.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Around<'a> {
     pub(crate) fns: &'static AroundFns,
     /// `None` in a plan that outlives its request, and needs no more than the flags.
     request: Option<&'a Request<'a>>,
-    /// Of those below, and the `CLONE_NEW*` of the clone.
-    bits: u32,
+    pub(crate) wanted: Wanted,
 }
 
 /// The child waits.
@@ -72,7 +85,7 @@ pub(crate) const UNMAPPED: u32 = 64;
 const FLAGS: u32 = NsSet::BY_CLONE.bits();
 
 /// Looks at what `request` wants, and at what this process is.
-fn look<'a>(request: &'a Request<'a>) -> Around<'a> {
+fn look(request: &Request<'_>) -> Wanted {
     tables::link();
     let mut bits = 0;
     let mut put = |bit, is_so| bits |= if is_so { bit } else { 0 };
@@ -94,7 +107,7 @@ fn look<'a>(request: &'a Request<'a>) -> Around<'a> {
         put(JOINS_USER, namespaces.joined().contains(NsSet::USER));
         put(OTHER_PIDS, namespaces.separates(NsSet::PID));
     }
-    Around { fns: &AROUND, request: Some(request), bits }
+    Wanted(bits)
 }
 
 /// Whether the maps have no id but the caller's own, which a child may write itself.
@@ -110,16 +123,13 @@ fn maps_itself(namespaces: &Namespaces<'_>) -> bool {
 }
 
 impl<'a> Around<'a> {
-    pub(crate) const NONE: Self = Self { fns: &PLAIN, request: None, bits: 0 };
-
-    /// Whether it has one of `bits`.
-    pub(crate) fn has(self, bits: u32) -> bool {
-        self.bits & bits != 0
+    pub(crate) fn new(request: &'a Request<'a>, wanted: Wanted) -> Self {
+        Self { fns: request.around, request: Some(request), wanted }
     }
 
     /// The `CLONE_NEW*` of the clone.
     pub(crate) fn flags(self) -> u32 {
-        self.bits & FLAGS
+        self.wanted.0 & FLAGS
     }
 
     /// The pids that are asked for.
@@ -134,7 +144,7 @@ impl<'a> Around<'a> {
     /// Whether there is more to be done than to clone with flags.
     pub(crate) fn needs_request(self) -> bool {
         let asks = |n: &Namespaces<'_>| !n.pids.is_empty() || n.pid_join().is_some();
-        self.has(WAITS) || self.namespaces().is_some_and(asks)
+        self.wanted.has(WAITS) || self.namespaces().is_some_and(asks)
     }
 
     /// What is left of it without its request: the flags.
@@ -171,7 +181,7 @@ unsafe fn make_plain(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made,
 unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error> {
     let around = plan.around;
     let failed = |errno| Error::new(step_of_clone_with(plan, errno), 0, errno);
-    let waits = around.has(WAITS);
+    let waits = around.wanted.has(WAITS);
     // A parent for whom its child waits must not be suspended.
     let flags = match flags & (uapi::CLONE_VM | uapi::CLONE_VFORK) {
         0 | uapi::CLONE_VM => flags,
@@ -186,7 +196,7 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
     drop(home);
     let made = made?;
     if let (true, Some(request)) = (waits, around.request) {
-        release(request, around, made.pid)?;
+        release(request, around.wanted, made.pid)?;
         if flags & uapi::CLONE_CHILD_CLEARTID != 0 {
             wait_until_gone(frame, made.pid);
         }
@@ -251,9 +261,9 @@ fn enter(around: Around<'_>) -> Result<Option<Home>, Error> {
     Ok(Some(Home(home)))
 }
 
-fn release(request: &Request<'_>, around: Around<'_>, pid: c_int) -> Result<(), Error> {
+fn release(request: &Request<'_>, wanted: Wanted, pid: c_int) -> Result<(), Error> {
     let waiting = Waiting(pid);
-    if let Some(namespaces) = request.namespaces.filter(|_| !around.has(CHILD_MAPS)) {
+    if let Some(namespaces) = request.namespaces.filter(|_| !wanted.has(CHILD_MAPS)) {
         write_maps(namespaces, pid)?;
     }
     if let Some(hook) = request.parent_hook {

@@ -21,7 +21,7 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let failed = |errno| Error::new(Step::Report, 0, errno);
     let page = SharedFrame::new().map_err(failed)?;
     let frame = page.frame();
-    let waits = plan.around.has(WAITS);
+    let waits = plan.around.wanted.has(WAITS);
     let pipe = if plan.kernel.has(Feature::Suspends) && !waits {
         None
     } else {

@@ -6,6 +6,7 @@
 use core::arch::global_asm;
 use core::ffi::{CStr, c_char};
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
 use linux_raw_sys::general as uapi;
@@ -95,6 +96,8 @@ pub const SIGKILL: i32 = uapi::SIGKILL as i32;
 pub const SIGTERM: i32 = uapi::SIGTERM as i32;
 /// `SIGCHLD`.
 pub const SIGCHLD: i32 = uapi::SIGCHLD as i32;
+/// `SIGUSR1`.
+pub const SIGUSR1: i32 = uapi::SIGUSR1 as i32;
 
 /// Blocks exactly `signals`, so that they wait for [`wait_for_signal`].
 pub fn block_signals(signals: SigSet) {
@@ -126,6 +129,65 @@ pub fn reap_any() -> Option<(i32, WaitStatus)> {
     };
     let pid = i32::try_from(raw as isize).ok().filter(|&pid| pid > 0)?;
     Some((pid, WaitStatus::from_raw(status)))
+}
+
+/// Reads a file of less than `room`, and puts a line's end behind it.
+pub fn read_file<'r>(path: &CStr, room: &'r mut [MaybeUninit<u8>]) -> Option<&'r mut [u8]> {
+    let cwd = uapi::AT_FDCWD as usize;
+    let flags = (uapi::O_RDONLY | uapi::O_CLOEXEC) as usize;
+    // SAFETY: `path` is a C string.
+    let fd = unsafe { sc::syscall4(sc::nr::OPENAT, cwd, path.as_ptr() as usize, flags, 0) };
+    let mut length = 0;
+    loop {
+        let rest = room.get_mut(length..)?;
+        // SAFETY: The kernel writes no more than there is room for.
+        let raw = unsafe { sc::syscall3(sc::nr::READ, fd, rest.as_mut_ptr() as usize, rest.len()) };
+        match isize::try_from(raw).ok().filter(|count| *count >= 0) {
+            Some(0) => break,
+            Some(count) => length += count.unsigned_abs(),
+            None => return None,
+        }
+    }
+    // SAFETY: Ours.
+    unsafe { sc::syscall1(sc::nr::CLOSE, fd) };
+    // No room for this is a file that is too long.
+    room.get_mut(length)?.write(b'\n');
+    // SAFETY: As many were written.
+    Some(unsafe { core::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), length + 1) })
+}
+
+/// Mounts a file system of the kernel's own, unless that is done.
+pub fn mount(kind: &CStr, place: &CStr) {
+    let (cwd, place) = (uapi::AT_FDCWD as usize, place.as_ptr() as usize);
+    // SAFETY: `place` is a C string.
+    unsafe { sc::syscall3(sc::nr::MKDIRAT, cwd, place, 0o755) };
+    let kind = kind.as_ptr() as usize;
+    // SAFETY: C strings, and no data.
+    unsafe { sc::syscall5(sc::nr::MOUNT, kind, place, kind, 0, 0) };
+}
+
+/// Ends all processes but this one, politely at first.
+pub fn end_all() {
+    for signal in [SIGTERM, SIGKILL] {
+        let all = usize::MAX; // -1
+        // SAFETY: kill(2) touches no memory.
+        unsafe { sc::syscall2(sc::nr::KILL, all, signal as usize) };
+        let deadline = milliseconds().saturating_add(1000);
+        // SAFETY: As above: whether there are any.
+        while unsafe { sc::syscall2(sc::nr::KILL, all, 0) } == 0 && milliseconds() < deadline {
+            wait_for_signal(SigSet::EMPTY.with(SIGCHLD), 50);
+            while reap_any().is_some() {}
+        }
+    }
+}
+
+/// Writes what is to be written, and turns the machine off.
+pub fn power_off() {
+    // SAFETY: sync(2) touches no memory.
+    unsafe { sc::syscall0(sc::nr::SYNC) };
+    let [one, two, off] = [0xfee1_dead, 672_274_793, 0x4321_fedc];
+    // SAFETY: reboot(2), LINUX_REBOOT_CMD_POWER_OFF, reads no memory.
+    unsafe { sc::syscall4(sc::nr::REBOOT, one, two, off, 0) };
 }
 
 /// The time since some moment in the past, in milliseconds.

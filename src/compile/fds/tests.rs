@@ -18,7 +18,7 @@ use crate::plan::op::{ANY_ERRNO, Op, flags};
 use crate::plan::{Buffer, Step};
 use crate::request::{Exec, FdAction, OtherFds, Request};
 use crate::signal::SigSet;
-use crate::spawn::around::Around;
+use crate::spawn::around::Wanted;
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
 /// An open file, and whether exec closes the descriptor.
@@ -138,7 +138,7 @@ fn check(actions: &[FdAction<'_>], caller: &Table, others: OtherFds, kernel: Ker
     let caller_state = Caller {
         envp: None,
         mask: None,
-        around: Around::NONE,
+        around: Wanted::NOTHING,
         ignored: SigSet::EMPTY,
         pid: 0,
         pgrp: 0,
