@@ -730,6 +730,9 @@ impl<'a> Request<'a> {
 
     /// Sets the real, effective and saved user id.
     ///
+    /// A number, as are all ids here: who has a name looks it up before the spawn, by
+    /// `getpwnam_r(3)` for the ids and `getgrouplist(3)` for the groups. In a child neither may be called.
+    ///
     /// No process with other credentials ever shares the caller's memory: the child does
     /// this in a stub ([`Mode::Stub`](crate::Mode::Stub)) where that has the capabilities
     /// which it needs, else in a fork. See [`groups`](Self::groups) for what happens to them.
@@ -1099,7 +1102,8 @@ impl<'a> Request<'a> {
     /// nothing yet: it waits. For what takes both, the child's pid and the caller's rights:
     /// maps of ids by newuidmap(1), a network device moved into its namespace.
     ///
-    /// If it fails or panics the child is ended and reaped.
+    /// If it fails or panics the child is ended and reaped. It is called again, for another
+    /// child, if the first could not execute its stub ([`Mode::Stub`](crate::Mode::Stub)).
     ///
     /// # Errors
     ///

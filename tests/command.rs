@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rawspawn::{
-    CapSet, Capabilities, Command, Errno, Filter, Mode, OtherFds, Reason, Rlimit, SigSet,
-    SpawnError, Stdio, Step, TimedOut,
+    CapSet, Capabilities, Command, Errno, Filter, ListenFds, Mode, Namespaces, NsSet, OtherFds,
+    Reason, Rlimit, SigSet, SpawnError, Stdio, Step, TimedOut,
 };
 
-use crate::common::{TempDir, file_at, forked, isolated};
+use crate::common::{TempDir, file_at, forked, is_root, isolated};
 
 /// The same program text for both crates: what compiles and runs with one does so
 /// with the other.
@@ -126,7 +126,7 @@ fn a_command_gives_up_what_it_is_told_to() {
     command.args(["-E", "CapBnd:.0*400$|Seccomp:.2", "-c", "/proc/self/status"]);
     command.no_new_privs(true).seccomp(&[Filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }]);
     let bind = CapSet::EMPTY.with(10);
-    let lines = if crate::common::is_root() {
+    let lines = if is_root() {
         command.capabilities(Capabilities::KEPT.bounding(bind));
         "2\n"
     } else {
@@ -350,5 +350,32 @@ fn exec_replaces_this_process_as_far_as_std_can() {
             let error = Command::new("sh").args(arguments).env("ONE", "1").exec();
             panic!("{error}");
         });
+    });
+}
+
+#[test]
+fn a_command_has_the_options_of_services_and_namespaces_too() {
+    static NAMESPACES: Namespaces<'_> = Namespaces::new(NsSet::UTS).hostname(c"a-command");
+    static LISTEN: ListenFds<'_> = ListenFds::new(0);
+    isolated(|| {
+        let output = |command: &mut Command| {
+            let output = command.output().expect("a shell");
+            String::from_utf8(output.stdout).expect("text").trim().to_owned()
+        };
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo $LISTEN_FDS $(test $$ = \"$LISTEN_PID\" && echo mine)"])
+            .listen_fds(&LISTEN);
+        assert_eq!(output(&mut command), "0 mine");
+        let mut command = Command::new("sh");
+        command.args(["-c", "cat /proc/self/coredump_filter"]).coredump_filter(3);
+        assert_eq!(output(command.subreaper(true).timer_slack(1000)), "00000003");
+        if !is_root() {
+            println!("skipped: namespaces, which take root");
+            return;
+        }
+        let mut command = Command::new("cat");
+        command.arg("/proc/sys/kernel/hostname").namespaces(&NAMESPACES);
+        assert_eq!(output(&mut command), "a-command");
     });
 }

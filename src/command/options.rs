@@ -9,7 +9,8 @@ use super::{Command, FdAction, Groups, RawFd, Request, c_string};
 use crate::capability::Capabilities;
 use crate::kernel::Kernel;
 use crate::mode::Modes;
-use crate::request::{Filter, OtherFds, Rlimit, Scheduler};
+use crate::namespaces::Namespaces;
+use crate::request::{Filter, ListenFds, OtherFds, ParentHook, Rlimit, Scheduler};
 use crate::signal::SigSet;
 
 /// What a request borrows, owned.
@@ -160,6 +161,20 @@ pass_on! {
     ioprio(ioprio: u16);
     /// Sets the OOM score adjustment: see [`Request::oom_score_adj`].
     oom_score_adj(adj: i16);
+    /// Sets by how much timers may be late: see [`Request::timer_slack`].
+    timer_slack(nanos: u64);
+    /// Has orphans become its children: see [`Request::subreaper`].
+    subreaper(on: bool);
+    /// Sets which memory a core dump has: see [`Request::coredump_filter`].
+    coredump_filter(kinds: u32);
+    /// Tells it what to listen on: see [`Request::listen_fds`]. What is not a constant can be
+    /// leaked, or asked of a [`Request`].
+    listen_fds(listen: &'static ListenFds<'static>);
+    /// Sets its namespaces: see [`Request::namespaces`]. What is not a constant can be leaked,
+    /// or asked of a [`Request`].
+    namespaces(namespaces: &'static Namespaces<'static>);
+    /// Runs a function here while the child waits: see [`Request::parent_hook`].
+    parent_hook(hook: ParentHook<'static>);
     /// Has the shell run what is no program: see [`Request::sh_fallback`].
     sh_fallback(on: bool);
     /// Tries a busy file again: see [`Request::retry_busy`].

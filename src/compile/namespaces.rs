@@ -13,7 +13,7 @@ use crate::namespaces::{FsAction, Namespaces, NsSet};
 use crate::plan::op::{Arg, Saved, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::signal::SigSet;
-use crate::spawn::around::{CHILD_MAPS, RELEASE, UNMAPPED, WAITS, with_line};
+use crate::spawn::around::{BECOMES_ROOT, CHILD_MAPS, RELEASE, WAITS, with_line};
 use crate::text::Digits;
 use crate::uapi::{AF_INET, IFF_RUNNING, IFF_UP, SIOCSIFFLAGS, SOCK_DGRAM};
 
@@ -175,10 +175,7 @@ fn clocks(plan: &mut Writer<'_>, namespaces: &Namespaces<'_>) {
 #[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn filesystem<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let Some(namespaces) = input.request.namespaces else { return Ok(()) };
-    let works = !namespaces.filesystem.is_empty() || namespaces.pivot_root.is_some();
-    if works && input.caller.around.has(UNMAPPED) {
-        // Who is nobody here can make no file. It is the child of a parent that has the
-        // privileges to map others, and shares no memory with it.
+    if input.caller.around.has(BECOMES_ROOT) {
         plan.push(Tag::new(Step::Gid), sys!(SETRESGID, 0, 0, 0));
         plan.push(Tag::new(Step::Uid), sys!(SETRESUID, 0, 0, 0));
     }

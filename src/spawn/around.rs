@@ -78,8 +78,9 @@ pub(crate) const OWN_MEMORY: u32 = 8;
 pub(crate) const JOINS_USER: u32 = 16;
 /// It does not see its parent.
 pub(crate) const OTHER_PIDS: u32 = 32;
-/// Its ids are in none of the ranges that are mapped.
-pub(crate) const UNMAPPED: u32 = 64;
+/// Its own user is in no range that is mapped, and could make no file: it becomes root of
+/// its user namespace for that.
+pub(crate) const BECOMES_ROOT: u32 = 64;
 
 /// What of the bits is for clone(2), which has those above for its exit signal.
 const FLAGS: u32 = NsSet::BY_CLONE.bits();
@@ -98,7 +99,9 @@ fn look(request: &Request<'_>) -> Wanted {
         put(CHILD_MAPS, maps_itself);
         let has_maps = namespaces.id_maps.is_some();
         put(WAITS, has_maps && !maps_itself);
-        put(UNMAPPED, has_maps && namespaces.mapped_uid(sys::geteuid()).is_none());
+        let furnishes = !namespaces.filesystem.is_empty() || namespaces.pivot_root.is_some();
+        let is_nobody = || namespaces.mapped_uid(sys::geteuid()).is_none();
+        put(BECOMES_ROOT, has_maps && furnishes && is_nobody());
         // Who owns a namespace has all capabilities in it; so may one who is but of the
         // same user as the parent, and cannot reach that.
         let has_none = || sys::permitted_capabilities() == Ok(0);

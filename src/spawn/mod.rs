@@ -163,8 +163,9 @@ impl Request<'_> {
         };
         match error.step() {
             Step::Clone => true,
-            Step::NewNamespaces => self.opens_again(),
-            Step::CloseOthers => self.hook.is_none() && self.opens_again(),
+            Step::CloseOthers | Step::NewNamespaces => {
+                self.hook.is_none() && self.parent_hook.is_none() && self.opens_again()
+            }
             _ => false,
         }
     }
