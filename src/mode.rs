@@ -98,20 +98,14 @@ pub(crate) fn choose(
     } else {
         None
     };
-    // The first is against every way to start in shared memory.
-    let may_be_stub = || {
-        against != Some(Reason::Namespaces)
-            && request.stub.is_some_and(|stub| (stub.is_sound)(request, kernel))
-    };
+    let may_be_stub = || request.stub.is_some_and(|stub| (stub.is_sound)(request, kernel, around));
     let sharing = if around.has(WAITS) {
         (Mode::Detached, Reason::Parent)
     } else {
         (Mode::Vfork, Reason::Default)
     };
     match (request.modes, against) {
-        (Modes::Any, Some(reason @ (Reason::Credentials | Reason::Memory))) if may_be_stub() => {
-            Ok((Mode::Stub, reason))
-        }
+        (Modes::Any, Some(reason)) if may_be_stub() => Ok((Mode::Stub, reason)),
         (Modes::Stub, _) if may_be_stub() => Ok((Mode::Stub, Reason::Asked)),
         (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
             Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP))

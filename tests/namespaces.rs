@@ -367,6 +367,14 @@ fn memory_that_others_in_a_namespace_could_reach_is_not_shared() {
             if kernel.has(rawspawn::Feature::SharedMemory) {
                 assert_eq!((process.mode(), process.reason()), (Mode::Vfork, Reason::Default));
             }
+            // Whoever maps others, by a hook, is another user there.
+            let actions = [FsAction::proc(c"/proc")];
+            let furnished = Namespaces::new(all.with(NsSet::MOUNT)).id_maps(&[], &[]);
+            let furnished = furnished.filesystem(&actions);
+            let mut request = ending(End::Exit(0));
+            let mut room = Room::new();
+            let plan = request.namespaces(&furnished).plan(&mut room).expect("room");
+            assert_eq!((plan.mode(), plan.reason()), (Mode::Fork, Reason::Credentials));
         });
     });
 }

@@ -20,7 +20,7 @@ use core::slice;
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::prctl as prctls;
 
-use super::around::path_of;
+use super::around::{EXPOSES, Wanted, path_of};
 use super::{Frame, clone_flags, conclude, make, unnamed};
 use crate::arch;
 use crate::argv;
@@ -44,7 +44,7 @@ use crate::sys::{self, Target};
 /// What a request brings along that may be spawned so.
 #[derive(Debug)]
 pub(crate) struct Stub {
-    pub(crate) is_sound: fn(&Request<'_>, Kernel) -> bool,
+    pub(crate) is_sound: fn(&Request<'_>, Kernel, Wanted) -> bool,
     pub(crate) run: fn(&Plan<'_>) -> Result<Process, Error>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) static STUB: Stub = Stub { is_sound, run };
 
 /// Whether a stub can do what the request asks for: it has what it needs after one more
 /// exec, and needs no Rust.
-fn is_sound(request: &Request<'_>, kernel: Kernel) -> bool {
+fn is_sound(request: &Request<'_>, kernel: Kernel, around: Wanted) -> bool {
     let fits = match request.other_fds {
         // The pipe must outlive the step that closes all others, which marks them instead;
         // marked, the caller's would keep a file busy.
@@ -64,6 +64,7 @@ fn is_sound(request: &Request<'_>, kernel: Kernel) -> bool {
     kernel.shares_memory()
         && kernel.has(Feature::ExecMemfd)
         && request.hook.is_none()
+        && !around.has(EXPOSES)
         && fits
         && keeps_capabilities(request)
 }
