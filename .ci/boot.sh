@@ -34,7 +34,7 @@ boot() {
         "$strip" -o "$root/tests/$(basename "$test" | sed 's/-[0-9a-f]*$//')" "$test"
     done < "target/cross/$name.tests"
     (cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) > "$base.initrd"
-    timeout 900 "$@" -accel tcg -smp 2 -m 2G -nographic -no-reboot -nic none \
+    timeout 1200 "$@" -accel tcg -smp 2 -m 2G -nographic -no-reboot -nic none \
         -kernel "$base.kernel" -initrd "$base.initrd" -append "console=$console quiet panic=-1 \
         PATH=/bin RAWSPAWN_TEST_CHILDREN=100 TEST_ARGUMENTS=--quiet" \
         < /dev/null | tr -d '\r' > "$log" || :

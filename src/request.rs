@@ -1103,7 +1103,8 @@ impl<'a> Request<'a> {
     /// maps of ids by newuidmap(1), a network device moved into its namespace.
     ///
     /// If it fails or panics the child is ended and reaped. It is called again, for another
-    /// child, if the first could not execute its stub ([`Mode::Stub`](crate::Mode::Stub)).
+    /// child, if the first could not execute its stub ([`Mode::Stub`](crate::Mode::Stub)), or
+    /// is in another PID namespace than its caller without having been asked to.
     ///
     /// # Errors
     ///

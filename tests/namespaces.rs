@@ -439,18 +439,31 @@ fn a_hook_that_fails_or_panics_leaves_no_child() {
 #[test]
 fn a_child_whose_waiting_parent_dies_does_not_wait_for_ever() {
     isolated(|| {
-        for setup in each_setup() {
+        let init = Namespaces::new(NsSet::PID);
+        let inits = if is_root() { &[false, true][..] } else { &[false] };
+        for (setup, is_init) in
+            each_setup().into_iter().flat_map(|setup| inits.iter().map(move |init| (setup, init)))
+        {
             let (reader, writer) = rawspawn::pipe().expect("a pipe");
             // SAFETY: The child makes system calls and spawns.
             let pid = unsafe { libc::fork() };
             if pid == 0 {
-                let hook = |_| {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
+                let hook = |pid| {
+                    // An init cannot see that its parent was dead before.
+                    let path = format!("/proc/{pid}/stat");
+                    let waits =
+                        || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") S "));
+                    while *is_init && !waits() {
+                        std::thread::yield_now();
+                    }
                     // SAFETY: Ends this process, the waiting child's parent.
                     unsafe { libc::_exit(7) }
                 };
                 let mut request = ending(End::Exit(0));
                 setup.apply(request.parent_hook(ParentHook::new(&hook)));
+                if *is_init {
+                    request.namespaces(&init);
+                }
                 let _ = request.spawn(&mut Room::new());
                 // SAFETY: Ends the process.
                 unsafe { libc::_exit(8) };

@@ -33,10 +33,13 @@ pub(crate) fn arrive<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
         }
     }
     if around.has(WAITS) {
-        // The signal is blocked since before the clone. Who waits for a parent that dies
-        // must not wait for ever.
+        // The signal is blocked since before the clone. Who waits for a parent that dies,
+        // or is dead, must not wait for ever.
         let tag = Tag::new(Step::Wait);
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+        if input.caller.pid != 0 {
+            plan.push(tag, sys!(GETPPID)).expect(input.caller.pid as u32);
+        }
         let set = Arg::ptr(&RELEASED);
         plan.push(tag, sys!(RT_SIGTIMEDWAIT, set, 0, 0, size_of::<SigSet>())).again();
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, 0, 0, 0, 0));

@@ -145,7 +145,7 @@ impl Request<'_> {
             // The child found another parent, but we are alive: it is in a PID
             // namespace without us, where a parent's pid is 0.
             Err(error)
-                if error.step() == Step::ParentDeathSignal
+                if matches!(error.step(), Step::ParentDeathSignal | Step::Wait)
                     && error.errno() == Some(Errno::EPROTO)
                     && self.opens_again() =>
             {
@@ -298,8 +298,9 @@ fn caller<'a>(
             .then(|| sys::signal_mask().unwrap_or_default()),
         ignored,
         pid: match request.pdeathsig {
-            Some(_) if !parent_is_outside && !around.has(OTHER_PIDS) => sys::getpid(),
-            _ => 0,
+            None if !waits => 0,
+            _ if parent_is_outside || around.has(OTHER_PIDS) => 0,
+            _ => sys::getpid(),
         },
         pgrp: if request.foreground.is_some() { sys::getpgrp() } else { 0 },
         sources_open: !request.pidfd || compile::all_sources(request, &mut sys::is_open),
