@@ -203,7 +203,8 @@ fn ranges_of_ids_are_mapped_by_the_parent_while_the_child_waits() {
         let furnished = Namespaces::new(NsSet::USER.with(NsSet::MOUNT))
             .id_maps(&ranges, &ranges)
             .filesystem(&actions);
-        let setup = *with_own_memory().last().expect("a fork");
+        let fork = with_own_memory().into_iter().find(|setup| setup.mode == Mode::Fork);
+        let setup = fork.expect("always");
         let seen = report(setup, |r| _ = r.namespaces(&furnished));
         assert_eq!(seen.get("Uid"), "0 0 0 0");
         let denied = namespaces.deny_setgroups(true);

@@ -36,9 +36,11 @@ pub(crate) struct Setup {
     pub(crate) kernel: Kernel,
 }
 
-/// Every mode that works here, on this kernel and on those that lack something.
+/// Every mode that works here, on this kernel and on those that lack something; with
+/// `RAWSPAWN_TEST_NATIVE` set on this one alone, where there are others to be booted.
 pub(crate) fn each_setup() -> Vec<Setup> {
     let kernel = Kernel::current().expect("a child can be made");
+    let native = std::env::var_os("RAWSPAWN_TEST_NATIVE").is_some();
     let mut setups = Vec::new();
     for mode in [Mode::Vfork, Mode::Fork, Mode::Stub] {
         if mode != Mode::Fork && !kernel.has(Feature::SharedMemory) {
@@ -56,6 +58,9 @@ pub(crate) fn each_setup() -> Vec<Setup> {
             Feature::Clone3,
         ];
         setups.push(Setup { mode, kernel });
+        if native {
+            continue;
+        }
         for feature in lacks {
             // Others must be marked in a stub, and not be closed or listed.
             let marks = kernel.without(feature).has(Feature::CloseRangeCloexec);
@@ -68,6 +73,9 @@ pub(crate) fn each_setup() -> Vec<Setup> {
         if mode != Mode::Stub {
             setups.push(Setup { mode, kernel: oldest });
         }
+    }
+    if native {
+        return setups;
     }
     // An emulator: fork, and the parent is not suspended.
     let kernel = kernel.without(Feature::Suspends);
