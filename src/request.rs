@@ -3,6 +3,7 @@
 use core::ffi::{CStr, c_int, c_void};
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 
 use linux_raw_sys::general as uapi;
 
@@ -18,7 +19,7 @@ use crate::mode::Modes;
 use crate::namespaces::Namespaces;
 use crate::signal::SigSet;
 use crate::spawn::around::{AROUND, AroundFns, PLAIN};
-use crate::spawn::{STUB, Stub};
+use crate::spawn::{STUB, Stub, copy};
 
 /// A descriptor by its number.
 pub type RawFd = c_int;
@@ -232,7 +233,7 @@ impl<'a> Hook<'a> {
     pub const unsafe fn sharing_memory(
         function: HookFn,
         data: *mut c_void,
-        stack: &'a mut [core::mem::MaybeUninit<u8>],
+        stack: &'a mut [MaybeUninit<u8>],
     ) -> Self {
         let stack = stack.as_mut_ptr_range().end.cast();
         Self { function, data, stack, data_lives: PhantomData }
@@ -1198,6 +1199,19 @@ impl<'a> Request<'a> {
     pub const fn kernel(&mut self, kernel: Kernel) -> &mut Self {
         self.kernel = Some(kernel);
         self
+    }
+
+    /// A copy of it in `room`. Not by an assignment, which would be a call of memcpy.
+    #[allow(unsafe_code)]
+    pub(crate) fn copy_to<'r, 'b>(
+        &'b self,
+        room: &'r mut MaybeUninit<Request<'b>>,
+    ) -> &'r mut Request<'b> {
+        let from = core::ptr::from_ref(self).cast();
+        // SAFETY: A request, which can be copied, and room for one.
+        unsafe { copy(from, room.as_mut_ptr().cast(), size_of::<Self>()) };
+        // SAFETY: Just written.
+        unsafe { room.assume_init_mut() }
     }
 
     /// Brings along what it takes to be spawned by a stub.

@@ -13,14 +13,14 @@ mod fork;
 mod stub;
 mod vfork;
 
-pub(crate) use stub::{MOST_BEFORE, STUB, STUB_TEXT, Stub};
+pub(crate) use stub::{MOST_BEFORE, STUB, STUB_TEXT, Stub, copy};
 
 pub use batch::{Job, spawn_all};
 #[cfg(feature = "alloc")]
 pub use detached::Pending;
 
 use core::ffi::c_int;
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
@@ -93,7 +93,10 @@ impl Request<'_> {
             let mut actions = [FdAction::Close { child_fd: 0 }; LowFds::MOST];
             if let Some(_lent) = Lent::new(low, self, &mut actions) {
                 let fds = actions.get(..self.fds.len()).unwrap_or_default();
-                return Request { fds, ..*self }.spawn_in(storage.into());
+                let mut room = MaybeUninit::uninit();
+                let request = self.copy_to(&mut room);
+                request.fds = fds;
+                return request.spawn_in(storage.into());
             }
         }
         self.spawn_in(storage.into())

@@ -575,7 +575,7 @@ impl File<'_> {
 /// # Safety
 ///
 /// There are that many at `from`, and there is room for them at `to`.
-unsafe fn copy(from: *const u8, to: *mut u8, size: usize) {
+pub(crate) unsafe fn copy(from: *const u8, to: *mut u8, size: usize) {
     if cfg!(feature = "alloc") {
         // SAFETY: The caller's promise; nobody reads what is being written.
         return unsafe { to.copy_from_nonoverlapping(from, size) };
