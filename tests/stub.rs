@@ -129,7 +129,11 @@ fn attack() -> ! {
                 // SAFETY: Writes one status. It stops, or it ends and its parent waits.
                 unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
                 // SAFETY: Touches no memory of ours.
-                unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, none, none) };
+                if unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, none, none) } != 0 {
+                    // Killed meanwhile: a zombie that its parent gets when its tracer has.
+                    // SAFETY: Writes one status.
+                    unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
+                }
             }
             let path = format!("/proc/{pid}/mem");
             if let Ok(file) = OpenOptions::new().write(true).open(path) {
