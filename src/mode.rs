@@ -79,6 +79,7 @@ pub enum Reason {
 }
 
 /// Chooses the mode for `request` on `kernel`; `around` is what the parent does besides.
+#[inline]
 pub(crate) fn choose(
     request: &Request<'_>,
     kernel: Kernel,

@@ -317,23 +317,18 @@ fn next_kept(actions: &[FdAction<'_>], also: Option<RawFd>, first: u32) -> Optio
 }
 
 /// The descriptors of the caller's that the child uses but does not map, besides those
-/// that it joins. The first three it uses after the moves.
-fn singles(request: &Request<'_>) -> [(Step, Option<RawFd>); 6] {
+/// that it joins. The first it uses after the moves, for these steps.
+fn singles(request: &Request<'_>) -> [Option<RawFd>; 6] {
     let dir = if let Some(CurrentDir::Fd(fd)) = request.cwd { Some(fd) } else { None };
     let exec = if let Exec::Fd(fd) = request.exec { Some(fd) } else { None };
-    [
-        (Step::CurrentDir, dir),
-        (Step::Exec, exec),
-        (Step::Landlock, request.landlock),
-        (Step::ControllingTerminal, request.ctty),
-        (Step::Foreground, request.foreground),
-        (Step::Cgroup, request.cgroup),
-    ]
+    [dir, exec, request.landlock, request.ctty, request.foreground, request.cgroup]
 }
+
+const AFTER_MOVES: [Step; 3] = [Step::CurrentDir, Step::Exec, Step::Landlock];
 
 /// Tells of the descriptors of the caller's that the child uses after the moves.
 pub(super) fn used_after_moves(request: &Request<'_>, tell: &mut dyn FnMut(Tag, RawFd)) {
-    for (step, fd) in singles(request).into_iter().take(3) {
+    for (step, fd) in AFTER_MOVES.into_iter().zip(singles(request)) {
         if let Some(fd) = fd {
             tell(Tag::new(step), fd);
         }
@@ -370,9 +365,11 @@ pub(crate) fn all_sources(request: &Request<'_>, is_fine: &mut dyn FnMut(RawFd) 
         })
 }
 
+#[inline]
 fn all_but_maps(request: &Request<'_>, is_fine: &mut dyn FnMut(RawFd) -> bool) -> bool {
-    singles(request).iter().all(|(_, fd)| fd.is_none_or(&mut *is_fine))
-        && (request.around.all_joins)(request, &mut |_, fd| is_fine(fd))
+    singles(request).iter().flatten().all(|fd| is_fine(*fd))
+        && (request.namespaces.is_none()
+            || (request.around.all_joins)(request, &mut |_, fd| is_fine(fd)))
 }
 
 /// Whether a step after the moves would find another file at `fd`.

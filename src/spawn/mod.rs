@@ -279,7 +279,8 @@ impl Frame {
 }
 
 /// Reads what the plan needs to know of its parent, and no more.
-#[inline]
+#[allow(clippy::inline_always)] // the usual request needs next to nothing of it
+#[inline(always)]
 fn caller<'a>(
     request: &'a Request<'a>,
     Attempt { kernel, parent_is_outside }: Attempt,
@@ -337,6 +338,7 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
 /// # Safety
 ///
 /// As for [`make`].
+#[inline]
 unsafe fn clone_for(
     plan: &Plan<'_>,
     frame: &Frame,
