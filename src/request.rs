@@ -867,7 +867,7 @@ impl<'a> Request<'a> {
     /// `landlock_restrict_self(2)`.
     pub const fn landlock(&mut self, fd: RawFd) -> &mut Self {
         self.landlock = Some(fd);
-        self.stages.put(Stages::LANDLOCK, sandbox::landlock);
+        self.stages.put(Stages::PROCESS, process::stage);
         self
     }
 
@@ -1045,7 +1045,7 @@ impl<'a> Request<'a> {
     /// core(5), `/proc/PID/coredump_filter`.
     pub const fn coredump_filter(&mut self, kinds: u32) -> &mut Self {
         self.coredump_filter = Some(kinds);
-        self.stages.put(Stages::MEMORY, service::memory);
+        self.stages.put(Stages::SERVICE, service::stage);
         self.with_around();
         self.with_stub();
         self
@@ -1070,7 +1070,7 @@ impl<'a> Request<'a> {
     /// `sd_listen_fds(3)`.
     pub const fn listen_fds(&mut self, listen: &'a ListenFds<'a>) -> &mut Self {
         self.listen_fds = Some(listen);
-        self.stages.put(Stages::LISTEN, service::listen);
+        self.stages.put(Stages::SERVICE, service::stage);
         self.with_around();
         self.with_stub();
         self
@@ -1093,7 +1093,6 @@ impl<'a> Request<'a> {
         self.namespaces = Some(namespaces);
         self.stages.put(Stages::ARRIVE, namespaces::arrive);
         self.stages.put(Stages::ENTER, namespaces::enter);
-        self.stages.put(Stages::FILE_SYSTEM, namespaces::filesystem);
         self.with_around();
         self.with_stub();
         self

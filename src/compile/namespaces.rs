@@ -153,6 +153,7 @@ pub(crate) fn enter<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), 
         plan.push(tag, sys!(IOCTL, Saved, SIOCSIFFLAGS, request));
         plan.push(tag, sys!(CLOSE, Saved)).ok_any();
     }
+    filesystem(plan, input, namespaces);
     Ok(())
 }
 
@@ -175,9 +176,7 @@ fn clocks(plan: &mut Writer<'_>, namespaces: &Namespaces<'_>) {
 }
 
 /// What is mounted, and then the root.
-#[allow(clippy::unnecessary_wraps)] // a stage like others
-pub(crate) fn filesystem<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
-    let Some(namespaces) = input.request.namespaces else { return Ok(()) };
+fn filesystem<'a>(plan: &mut Writer<'a>, input: &Input<'a>, namespaces: &'a Namespaces<'a>) {
     if input.caller.around.has(BECOMES_ROOT) {
         plan.push(Tag::new(Step::Gid), sys!(SETRESGID, 0, 0, 0));
         plan.push(Tag::new(Step::Uid), sys!(SETRESUID, 0, 0, 0));
@@ -198,7 +197,6 @@ pub(crate) fn filesystem<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result
         plan.push(tag, sys!(UMOUNT2, c".", MNT_DETACH));
         plan.push(tag, sys!(CHDIR, c"/"));
     }
-    Ok(())
 }
 
 fn furnish<'a>(plan: &mut Writer<'a>, tag: Tag, action: &FsAction<'a>) {

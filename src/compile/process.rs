@@ -23,11 +23,10 @@ pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), 
 }
 
 /// What is left to say of the process.
-#[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     parent_death_signal(plan, input);
     no_new_privs(plan, input.request);
-    Ok(())
+    super::sandbox::landlock(plan, input.request)
 }
 
 /// Sets the parent death signal, and ends the child if the parent is dead

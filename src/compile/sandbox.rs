@@ -8,13 +8,13 @@ use super::Input;
 use crate::error::Error;
 use crate::plan::op::{Tag, sys};
 use crate::plan::{Step, Writer};
-use crate::request::Filter;
+use crate::request::{Filter, Request};
 use crate::uapi::SECCOMP_SET_MODE_FILTER;
 
 /// Restricts access to files.
-pub(crate) fn landlock<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
-    if let Some(fd) = input.request.landlock {
-        super::fds::refuse_overwritten(input.request, fd, Step::Landlock)?;
+pub(super) fn landlock(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
+    if let Some(fd) = request.landlock {
+        super::fds::refuse_overwritten(request, fd, Step::Landlock)?;
         plan.push(Tag::new(Step::Landlock), sys!(LANDLOCK_RESTRICT_SELF, fd, 0));
     }
     Ok(())

@@ -41,8 +41,16 @@ pub(crate) fn writes_pid(request: &Request<'_>) -> bool {
     request.listen_fds.is_some() && known_pid(request).is_none()
 }
 
+/// What a service is given, while `/proc` is still the caller's.
+pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
+    listen(plan, input)?;
+    memory(plan, input.request);
+    attributes(plan, input.request)
+}
+
 /// Replaces the variables that say which descriptors a service is to listen on.
-pub(crate) fn listen<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+fn listen<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let request = input.request;
     let (Some(listen), Some(envp)) = (request.listen_fds, request.envp.or(input.caller.envp))
     else {
@@ -91,20 +99,16 @@ fn own_pid(plan: &mut Writer<'_>, tag: Tag, mode: Mode) -> *const c_char {
 }
 
 /// Sets which memory a core dump has.
-#[allow(clippy::unnecessary_wraps)] // a stage like others
-pub(crate) fn memory<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
-    if let Some(filter) = input.request.coredump_filter {
+fn memory(plan: &mut Writer<'_>, request: &Request<'_>) {
+    if let Some(filter) = request.coredump_filter {
         let digits = Digits::decimal(filter.into());
         let path = c"/proc/self/coredump_filter";
         write_file(plan, Tag::new(Step::CoredumpFilter), -1, path, &[digits.as_bytes()]);
     }
-    Ok(())
 }
 
-/// Sets what timers and orphans do, which an exec does not change.
-pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
-    tables::link();
-    let request = input.request;
+/// Sets what timers and orphans do.
+fn attributes(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
     if let Some(nanos) = request.timer_slack {
         // 0 would be the caller's.
         let nanos = usize::try_from(nanos).ok().filter(|nanos| *nanos != 0);

@@ -54,10 +54,6 @@ pub enum Step {
     IoPriority,
     /// `/proc/self/oom_score_adj`.
     OomScoreAdj,
-    /// The timer slack, `PR_SET_TIMERSLACK`.
-    TimerSlack,
-    /// Orphans become its children, `PR_SET_CHILD_SUBREAPER`.
-    Subreaper,
     /// The file mode creation mask, `umask(2)`.
     Umask,
     /// A descriptor moved to its number, `dup3(2)`.
@@ -72,6 +68,10 @@ pub enum Step {
     ListenFds,
     /// `/proc/self/coredump_filter`.
     CoredumpFilter,
+    /// The timer slack, `PR_SET_TIMERSLACK`.
+    TimerSlack,
+    /// Orphans become its children, `PR_SET_CHILD_SUBREAPER`.
+    Subreaper,
     /// Existing namespaces, `setns(2)`.
     Join,
     /// New namespaces: `unshare(2)` here, `clone3(2)` for user and PID namespaces.
@@ -159,8 +159,6 @@ impl Step {
         Self::Affinity,
         Self::IoPriority,
         Self::OomScoreAdj,
-        Self::TimerSlack,
-        Self::Subreaper,
         Self::Umask,
         Self::Move,
         Self::Open,
@@ -168,6 +166,8 @@ impl Step {
         Self::Stub,
         Self::ListenFds,
         Self::CoredumpFilter,
+        Self::TimerSlack,
+        Self::Subreaper,
         Self::Join,
         Self::NewNamespaces,
         Self::ClockOffsets,
@@ -266,13 +266,12 @@ nice|set the nice value\n\
 affinity|set the CPU affinity\n\
 ioprio|set the I/O priority\n\
 oom|set oom_score_adj\n\
-\n\n\
 umask|set the umask\n\
 move|move a descriptor\n\
 open|open a file\n\
 close|close a descriptor\n\
 stub|execute the stub\n\
-\n\n\n\n\n\n\n\n\n\n\
+\n\n\n\n\n\n\n\n\n\n\n\n\
 root|change the root\n\
 cwd|chdir to the working directory\n\
 rlimit|set a resource limit\n\
@@ -304,12 +303,11 @@ uid map|map the user ids\n\
 gid map|map the group ids\n\
 parent hook|run the parent's hook\n\
 wait|wait for the parent\n\
-\n\n\n\n\n\n\n\n\n\n\n\
-timer slack|set the timer slack\n\
-subreaper|become a subreaper\n\
-\n\n\n\n\n\
+\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\
 listen fds|pass the descriptors to listen on\n\
 coredump filter|set coredump_filter\n\
+timer slack|set the timer slack\n\
+subreaper|become a subreaper\n\
 join|join a namespace\n\
 namespaces|make new namespaces\n\
 clock offsets|set the clocks\n\
