@@ -97,9 +97,8 @@ fn run(root: &Path, command: Vec<OsString>, userns: bool) -> Result<ExitCode, Bo
 
     let paths = Paths::new(&root)?;
     let mounts = paths.mounts(rootless);
-    let mut kinds =
-        NsSet::PID.with(NsSet::MOUNT).with(NsSet::NET).with(NsSet::UTS).with(NsSet::IPC);
-    kinds = kinds.with(NsSet::CGROUP);
+    let kinds = [NsSet::PID, NsSet::MOUNT, NsSet::NET, NsSet::UTS, NsSet::IPC, NsSet::CGROUP];
+    let kinds = kinds.into_iter().fold(NsSet::EMPTY, NsSet::with);
     let own = ([IdRange::new(0, uid, 1)], [IdRange::new(0, gid, 1)]);
     let range = [IdRange::new(0, 100_000, 65_536)];
     let mut namespaces = Namespaces::new(kinds);

@@ -12,36 +12,25 @@ use rawspawn::{
 
 use crate::common::child::{End, ending};
 use crate::common::{
-    NAMESPACES, Remains, Report, Reporter, Room, Setup, TempDir, each_setup, failure, forked,
-    is_root, isolated, report, with_own_memory,
+    KINDS, Remains, Report, Reporter, Room, Setup, TempDir, each_setup, failure, forked, is_root,
+    isolated, report, with_own_memory,
 };
-
-const KINDS: [(NsSet, &str); 8] = [
-    (NsSet::MOUNT, "mnt"),
-    (NsSet::UTS, "uts"),
-    (NsSet::IPC, "ipc"),
-    (NsSet::NET, "net"),
-    (NsSet::PID, "pid"),
-    (NsSet::USER, "user"),
-    (NsSet::CGROUP, "cgroup"),
-    (NsSet::TIME, "time"),
-];
 
 const NOBODY: u32 = 65534;
 
 /// The namespaces of process `pid`.
 fn of_process(pid: &str) -> Vec<String> {
     let link = |kind| fs::read_link(format!("/proc/{pid}/ns/{kind}"));
-    NAMESPACES.map(|kind| link(kind).unwrap_or_default().display().to_string()).into()
+    KINDS.map(|(_, kind)| link(kind).unwrap_or_default().display().to_string()).into()
 }
 
 fn of_report(seen: &Report) -> Vec<String> {
-    NAMESPACES.map(|kind| seen.get(&format!("ns/{kind}")).to_owned()).into()
+    KINDS.map(|(_, kind)| seen.get(&format!("ns/{kind}")).to_owned()).into()
 }
 
 /// The kinds of namespaces in which two processes differ.
 fn different(one: &[String], other: &[String]) -> Vec<&'static str> {
-    let pairs = NAMESPACES.into_iter().zip(one.iter().zip(other));
+    let pairs = KINDS.map(|(_, kind)| kind).into_iter().zip(one.iter().zip(other));
     pairs.filter(|(_, (one, other))| one != other).map(|(kind, _)| kind).collect()
 }
 

@@ -120,7 +120,9 @@ impl<'a> Target<'a> {
         self.execute(plan, tag, sys!(EXECVE, path, argv, envp));
         if self.request.sh_fallback {
             let script = [SH.as_ptr(), path.as_ptr()];
-            let argv = Arg::raw(plan.pointers(script, self.request.argv.after_first()).cast());
+            let rest = self.request.argv.after_first();
+            let argv = plan.pointers(&script, rest, &|_| true).unwrap_or(CStrArray::EMPTY);
+            let argv = Arg::raw(argv.as_ptr().cast());
             // ENOEXEC stays the error if there is no shell either.
             let op = plan.push(tag, sys!(EXECVE, SH, argv, envp));
             op.exec(self.weak()).only_after(Errno::ENOEXEC);

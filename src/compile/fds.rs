@@ -146,10 +146,7 @@ fn check(actions: &[FdAction<'_>]) -> Result<(), Error> {
             FdAction::Open { .. } => Step::Open,
             FdAction::Close { .. } => Step::Close,
         };
-        let refuse = |errno| {
-            let tag = Tag::item(step, index);
-            Err(Error::new(tag.step, tag.index, errno))
-        };
+        let refuse = |errno| Err(Error::new(step, 0, errno).with_index(index));
         let parent_fd = if let FdAction::Map { parent_fd, .. } = action { *parent_fd } else { 0 };
         if action.child_fd() < 0 || parent_fd < 0 {
             return refuse(Errno::EBADF);

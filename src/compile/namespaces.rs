@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::kernel::Feature;
 use crate::namespaces::{FsAction, Namespaces, NsSet};
 use crate::plan::op::{Arg, Saved, Tag, sys};
-use crate::plan::{Step, Writer};
+use crate::plan::{Step, Writer, tables};
 use crate::signal::SigSet;
 use crate::spawn::around::{BECOMES_ROOT, CHILD_MAPS, RELEASE, WAITS, with_line};
 use crate::text::Digits;
@@ -25,6 +25,7 @@ static RELEASED: SigSet = SigSet::EMPTY.with(RELEASE);
 
 /// The maps of ids, or a wait until the parent has written them.
 pub(crate) fn arrive<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     let around = input.caller.around;
     if let Some(namespaces) = input.request.namespaces {
         check(namespaces, input)?;
@@ -49,10 +50,7 @@ pub(crate) fn arrive<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
 
 /// Refuses what cannot be.
 fn check(namespaces: &Namespaces<'_>, input: &Input<'_>) -> Result<(), Error> {
-    let invalid = |step, index: usize| {
-        let tag = Tag::item(step, index);
-        Err(Error::new(tag.step, tag.index, Errno::EINVAL))
-    };
+    let invalid = |step, index| Err(Error::new(step, 0, Errno::EINVAL).with_index(index));
     if let Some(maps) = namespaces.id_maps {
         if !namespaces.new.contains(NsSet::USER) {
             return invalid(Step::UidMap, 0);

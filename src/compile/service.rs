@@ -59,10 +59,9 @@ fn listen<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let tag = Tag::new(Step::ListenFds);
     let kept = |fd| request.fds.iter().any(|action| action.is_kept() && action.child_fd() == fd);
     if let Some(fd) = (FIRST..FIRST.saturating_add(listen.count.into())).find(|fd| !kept(*fd)) {
-        return Err(Error::new(tag.step, (fd - FIRST) as u16, Errno::EBADF));
+        return Err(Error::new(tag.step, 0, Errno::EBADF).with_index((fd - FIRST) as usize));
     }
-    let joins = |kind| request.namespaces.is_some_and(|n| n.joined().contains(kind));
-    if joins(NsSet::PID) {
+    if request.namespaces.is_some_and(|namespaces| namespaces.pid_join().is_some()) {
         // Whose `/proc` has its pid is not known.
         return Err(Error::new(tag.step, 0, Errno::EINVAL));
     }

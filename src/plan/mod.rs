@@ -374,22 +374,31 @@ impl<'a> Writer<'a> {
         Text(start.cast(), PhantomData)
     }
 
-    /// The NULL-terminated array of `first` and of `rest`, in the arena.
+    /// The NULL-terminated array of `first` and, of `rest`, what `is_kept`, in the arena;
+    /// `None` once the storage is too small.
     pub(crate) fn pointers(
         &mut self,
-        first: [*const c_char; 2],
+        first: &[*const c_char],
         rest: CStrArray<'_>,
-    ) -> *const *const c_char {
+        is_kept: &dyn Fn(&CStr) -> bool,
+    ) -> Option<CStrArray<'a>> {
+        // Room for all, which is how much is needed at most.
         let count = rest.iter().count().saturating_add(first.len() + 1);
-        let Some(words) = self.words(count) else { return CStrArray::EMPTY.as_ptr() };
+        let words = self.words(count)?;
         let start = words.as_mut_ptr().cast::<*const c_char>();
         let mut slots = words.iter_mut();
-        for string in first {
-            put(&mut slots, string);
-        }
-        rest.iter().for_each(|string| put(&mut slots, string.as_ptr()));
-        put(&mut slots, core::ptr::null());
-        start
+        let mut put = |pointer: *const c_char| {
+            if let Some(slot) = slots.next() {
+                let slot = core::ptr::from_mut(slot).cast::<*const c_char>();
+                // SAFETY: `slot` is a word of ours, and a pointer fits a word.
+                unsafe { slot.write(pointer) };
+            }
+        };
+        first.iter().copied().for_each(&mut put);
+        rest.iter().filter(|string| is_kept(string)).for_each(|string| put(string.as_ptr()));
+        put(core::ptr::null());
+        // SAFETY: The array is in the arena, and the caller says how long the strings live.
+        Some(unsafe { CStrArray::from_ptr(start) })
     }
 
     /// Gives the program `first`, and of `rest` what `is_kept`, for its environment. The
@@ -400,18 +409,8 @@ impl<'a> Writer<'a> {
         rest: CStrArray<'_>,
         is_kept: &dyn Fn(&CStr) -> bool,
     ) {
-        // Room for all, which is how much is needed at most.
-        let count = rest.iter().count().saturating_add(first.len() + 1);
-        let Some(words) = self.words(count) else { return };
-        let start = words.as_mut_ptr().cast::<*const c_char>();
-        let mut slots = words.iter_mut();
-        for string in first {
-            put(&mut slots, *string);
-        }
-        rest.iter().filter(|s| is_kept(s)).for_each(|string| put(&mut slots, string.as_ptr()));
-        put(&mut slots, core::ptr::null());
-        // SAFETY: The array is in the arena, and the caller says how long the strings live.
-        self.environ = Some(unsafe { CStrArray::from_ptr(start) });
+        // Without room the one that there was stays, for its PATH: what is needed is counted.
+        self.environ = self.pointers(first, rest, is_kept);
     }
 
     /// The environment that [`set_environ`](Self::set_environ) made.
@@ -499,15 +498,6 @@ impl<'a> Writer<'a> {
             op.flags |= flags::LAST;
         }
         Ok(ops)
-    }
-}
-
-/// Writes `pointer` to the next of `slots`.
-fn put(slots: &mut slice::IterMut<'_, MaybeUninit<usize>>, pointer: *const c_char) {
-    if let Some(slot) = slots.next() {
-        let slot = core::ptr::from_mut(slot).cast::<*const c_char>();
-        // SAFETY: `slot` is a word of ours, and a pointer fits a word.
-        unsafe { slot.write(pointer) };
     }
 }
 

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::fd::Fd;
 use crate::namespaces::{IdRange, Namespaces, NsSet};
 use crate::plan::op::{Frame, Tag};
-use crate::plan::{Plan, Step, tables};
+use crate::plan::{Plan, Step};
 use crate::request::{RawFd, Request};
 use crate::sys;
 use crate::text::Digits;
@@ -87,7 +87,6 @@ const FLAGS: u32 = NsSet::BY_CLONE.bits();
 
 /// Looks at what `request` wants, and at what this process is.
 fn look(request: &Request<'_>) -> Wanted {
-    tables::link();
     let mut bits = 0;
     let mut put = |bit, is_so| bits |= if is_so { bit } else { 0 };
     put(WAITS, request.parent_hook.is_some());

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{
-    Buffer, CStrArray, CStrPtr, Error, Exec, Feature, Kernel, Mode, Modes, Process, Request,
+    Buffer, CStrArray, CStrPtr, Error, Exec, Feature, Kernel, Mode, Modes, NsSet, Process, Request,
 };
 
 use seccomp::{Refuse, refusing};
@@ -548,9 +548,17 @@ extern "C" fn report_if_asked() {
     }
 }
 
-/// The kinds of namespaces, as `/proc/PID/ns` has them.
-pub(crate) const NAMESPACES: [&str; 8] =
-    ["mnt", "uts", "ipc", "net", "pid", "user", "cgroup", "time"];
+/// The kinds of namespaces, and their names in `/proc/PID/ns`.
+pub(crate) const KINDS: [(NsSet, &str); 8] = [
+    (NsSet::MOUNT, "mnt"),
+    (NsSet::UTS, "uts"),
+    (NsSet::IPC, "ipc"),
+    (NsSet::NET, "net"),
+    (NsSet::PID, "pid"),
+    (NsSet::USER, "user"),
+    (NsSet::CGROUP, "cgroup"),
+    (NsSet::TIME, "time"),
+];
 
 /// The state of this process, a line each.
 fn describe(fds: &[i32]) -> String {
@@ -587,7 +595,7 @@ fn describe(fds: &[i32]) -> String {
         let lines = value.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
         put(name, &lines.collect::<Vec<_>>().join("|"));
     }
-    for kind in NAMESPACES {
+    for (_, kind) in KINDS {
         let target = std::fs::read_link(format!("/proc/self/ns/{kind}"));
         put(&format!("ns/{kind}"), &target.unwrap_or_default().display());
     }
