@@ -1082,6 +1082,11 @@ impl<'a> Request<'a> {
     /// one that joins a PID namespace, does not share the caller's memory: there may be
     /// others who could reach it there.
     ///
+    /// A caller without capabilities does share it with the child in a new user namespace. Where
+    /// Yama (`ptrace_scope`) or other groups keep processes of the same user from the caller,
+    /// nothing keeps them from that child: such a caller asks for
+    /// [`Modes::Fork`].
+    ///
     /// # Errors
     ///
     /// Those of the options of [`Namespaces`].

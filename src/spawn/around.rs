@@ -244,7 +244,7 @@ struct Home(Fd);
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Allowed to whoever was allowed to leave.
+        // Refused to who has no CAP_SYS_ADMIN where home is owned: `Namespaces::join` says so.
         let _ = sys::setns(self.0.raw(), NsSet::PID.bits());
     }
 }
