@@ -27,7 +27,8 @@ pub enum Feature {
     /// `CLONE_VM|CLONE_VFORK` shares memory. Missing in a new time namespace
     /// below Linux 6.3, and under emulators such as qemu-user. Without it: fork.
     SharedMemory = 16,
-    /// `CLONE_VFORK` suspends the parent. Missing under emulators. Without it:
+    /// `CLONE_VFORK` suspends the parent. Missing under emulators. Without it: the parent
+    /// asks whether the child has executed something; or, where `NoExitSignal` is missing too,
     /// a pipe that exec closes.
     Suspends = 32,
     /// A child may send no signal at its end until it executes a program.

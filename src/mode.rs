@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::plan::Step;
 use crate::request::Request;
-use crate::spawn::around::{BECOMES_ROOT, EXPOSES, JOINS_USER, OWN_MEMORY, WAITS, Wanted};
+use crate::spawn::around::{EXPOSES, JOINS_USER, OWN_MEMORY, SHARES_SCORE, WAITS, Wanted};
 
 /// Who shares memory with whom until exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,8 +67,7 @@ pub enum Reason {
     /// waits.
     OomScoreAdj,
     /// Others could reach memory that the child shares with its parent: those in a PID namespace
-    /// that it joins, or, if the parent has capabilities, whoever is of the same user and
-    /// has none, as they own its new user namespace.
+    /// that it joins; or whoever is of the same user, and owns its new user namespace so.
     Namespaces,
     /// A step works on the memory of the child, which must not be its parent's: a time namespace,
     /// the core dump filter, the pid in `LISTEN_PID`.
@@ -88,7 +87,7 @@ pub(crate) fn choose(
     let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
     let against = if around.has(EXPOSES) {
         Some(Reason::Namespaces)
-    } else if request.changes_credentials() || around.has(JOINS_USER | BECOMES_ROOT) {
+    } else if request.changes_credentials() || around.has(JOINS_USER) {
         Some(Reason::Credentials)
     } else if has_hook {
         Some(Reason::Hook)
@@ -96,6 +95,8 @@ pub(crate) fn choose(
         Some(Reason::Kernel)
     } else if around.has(OWN_MEMORY) {
         Some(Reason::Memory)
+    } else if around.has(SHARES_SCORE) {
+        Some(Reason::OomScoreAdj)
     } else {
         None
     };

@@ -309,8 +309,8 @@ impl<'a> Namespaces<'a> {
     ///
     /// A PID namespace is one of the child's children; so it is the calling thread that enters
     /// it, makes the child, and returns. That takes `CAP_SYS_ADMIN` in the caller's own user
-    /// namespace, and in the one that owns the caller's PID namespace: without the latter the
-    /// thread cannot return, and its later children are in the other one too.
+    /// namespace, and in the one that owns the caller's PID namespace, or it could not return:
+    /// `EPERM`, and the thread stays where it is.
     ///
     /// # Errors
     ///

@@ -1078,14 +1078,9 @@ impl<'a> Request<'a> {
 
     /// Sets which namespaces the child is in: see [`Namespaces`].
     ///
-    /// A child that joins a user namespace, or makes one while its caller has capabilities, and
-    /// one that joins a PID namespace, does not share the caller's memory: there may be
-    /// others who could reach it there.
-    ///
-    /// A caller without capabilities does share it with the child in a new user namespace. Where
-    /// Yama (`ptrace_scope`) or other groups keep processes of the same user from the caller,
-    /// nothing keeps them from that child: such a caller asks for
-    /// [`Modes::Fork`].
+    /// A child that joins a PID namespace or makes a user namespace does not share the caller's
+    /// memory, and is a fork: others may reach it there who may not reach the caller. One that
+    /// joins a user namespace changes its credentials, as with [`uid`](Self::uid).
     ///
     /// # Errors
     ///
@@ -1107,14 +1102,17 @@ impl<'a> Request<'a> {
     /// nothing yet: it waits. For what takes both, the child's pid and the caller's rights:
     /// maps of ids by newuidmap(1), a network device moved into its namespace.
     ///
-    /// If it fails or panics the child is ended and reaped. It is called again, for another
+    /// If it fails or panics the child is ended and reaped. With
+    /// [`oom_score_adj`](Self::oom_score_adj) the child is a fork: the kernel would set that for
+    /// a caller who shares memory and goes on. It is called again, for another
     /// child, if the first could not execute its stub ([`Mode::Stub`](crate::Mode::Stub)), or
     /// is in another PID namespace than its caller without having been asked to.
     ///
     /// # Errors
     ///
     /// - [`Step::ParentHook`](crate::Step::ParentHook) with the error that it returned.
-    /// - [`Step::Wait`](crate::Step::Wait), if a filter refuses the child what it waits with.
+    /// - [`Step::Wait`](crate::Step::Wait), if a filter refuses the caller kill(2) or the child
+    ///   what it waits with; with `EAGAIN` after an hour: a child waits no longer.
     ///
     /// # See
     ///

@@ -521,15 +521,6 @@ pub(crate) fn prctl(option: u32, a: u32, b: u32) -> Result<u32, Errno> {
 
 /// The effective capabilities of the calling thread, a bit each.
 pub(crate) fn effective_capabilities() -> Result<u64, Errno> {
-    capabilities(|data| data.effective)
-}
-
-/// The permitted ones.
-pub(crate) fn permitted_capabilities() -> Result<u64, Errno> {
-    capabilities(|data| data.permitted)
-}
-
-fn capabilities(set: fn(uapi::__user_cap_data_struct) -> u32) -> Result<u64, Errno> {
     let mut header =
         uapi::__user_cap_header_struct { version: uapi::_LINUX_CAPABILITY_VERSION_3, pid: 0 };
     let none = uapi::__user_cap_data_struct { effective: 0, permitted: 0, inheritable: 0 };
@@ -538,7 +529,7 @@ fn capabilities(set: fn(uapi::__user_cap_data_struct) -> u32) -> Result<u64, Err
     let raw =
         unsafe { sc::syscall2(sc::nr::CAPGET, &raw mut header as usize, &raw mut data as usize) };
     let [low, high] = data;
-    ret(raw).map(|_| u64::from(set(low)) | u64::from(set(high)) << 32)
+    ret(raw).map(|_| u64::from(low.effective) | u64::from(high.effective) << 32)
 }
 
 /// `readlinkat(AT_FDCWD, path)`: whether there is such a link that may be read.

@@ -10,7 +10,7 @@ use rawspawn::{
     Modes, Namespaces, NsSet, OtherFds, ParentHook, Request, Rlimit, Scheduler, SigSet, Step, argv,
 };
 
-use crate::common::seccomp::{Refuse, killing};
+use crate::common::seccomp::{First, Refuse, killing};
 use crate::common::{
     Remains, Room, Running, Setup, TempDir, core_kills_all, each_setup, failure, forked,
     has_children, isolated, quick, refused, without_stub,
@@ -35,6 +35,13 @@ impl Case {
     fn at(mut self, index: usize) -> Self {
         self.index = index;
         self
+    }
+
+    /// The same, if prctl(2) is asked for `option` alone.
+    fn refusing_prctl(step: Step, option: i32, ask: fn(&mut Request<'static>)) -> Self {
+        let first = First::Is(option.unsigned_abs());
+        let refuse = vec![Refuse { first, ..Refuse::new(libc::SYS_prctl, libc::EIO) }];
+        Self { refuse, ..Self::new(step, Errno::EIO, ask) }
     }
 
     fn refusing(step: Step, call: i64, errno: Errno, ask: fn(&mut Request<'static>)) -> Self {
@@ -218,10 +225,10 @@ fn what_a_namespace_refuses() -> Vec<Case> {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::MOUNT).pivot_root(c"/nonexistent");
             r.namespaces(&NS);
         }),
-        Case::refusing(Step::TimerSlack, libc::SYS_prctl, io, |r| {
+        Case::refusing_prctl(Step::TimerSlack, libc::PR_SET_TIMERSLACK, |r| {
             r.timer_slack(1);
         }),
-        Case::refusing(Step::Subreaper, libc::SYS_prctl, io, |r| {
+        Case::refusing_prctl(Step::Subreaper, libc::PR_SET_CHILD_SUBREAPER, |r| {
             r.subreaper(true);
         }),
         Case::refusing(Step::CoredumpFilter, libc::SYS_openat, io, |r| {
@@ -266,7 +273,7 @@ fn what_a_filter_refuses() -> Vec<Case> {
         Case::refusing(Step::Open, libc::SYS_openat, Errno::ENFILE, |r| {
             r.fds(&[MISSING]);
         }),
-        Case::refusing(Step::Bounding, libc::SYS_prctl, io, |r| {
+        Case::refusing_prctl(Step::Bounding, libc::PR_CAPBSET_DROP, |r| {
             const NONE: Capabilities = Capabilities::KEPT.bounding(CapSet::ALL.without(3));
             r.capabilities(&NONE);
         })
@@ -283,7 +290,7 @@ fn what_a_filter_refuses() -> Vec<Case> {
         Case::refusing(Step::Uid, libc::SYS_setresuid, io, |r| {
             r.uid(0).groups(Groups::Keep);
         }),
-        Case::refusing(Step::NoNewPrivs, libc::SYS_prctl, io, |r| {
+        Case::refusing_prctl(Step::NoNewPrivs, libc::PR_SET_NO_NEW_PRIVS, |r| {
             r.no_new_privs(true);
         }),
         Case::refusing(Step::SignalAction, libc::SYS_rt_sigaction, io, |r| {
@@ -467,10 +474,8 @@ fn fits(case: &Case, setup: Setup) -> bool {
             Step::Hook | Step::ClockOffsets | Step::CoredumpFilter | Step::ListenFds
         );
     let newest = setup.kernel == each_setup()[0].kernel;
-    // The parent makes these calls itself, for the stub.
-    let is_parents = case.refuse.iter().any(|refuse| {
-        refuse.call == libc::SYS_fcntl || refuse.call == libc::SYS_prctl && is_privilege(case.step)
-    });
+    // The parent makes this call itself, for the stub.
+    let is_parents = case.refuse.iter().any(|refuse| refuse.call == libc::SYS_fcntl);
     let fits = match setup.mode {
         Mode::Fork => case.step != Step::Stub,
         Mode::Stub => case.step != Step::Hook && !exposes && !is_parents,

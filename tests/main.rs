@@ -25,6 +25,7 @@ mod low_fds;
 mod memory;
 mod modes;
 mod namespaces;
+mod parent_hook;
 mod plans;
 mod privileges;
 mod processes;

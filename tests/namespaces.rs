@@ -3,17 +3,16 @@
 use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use rawspawn::{
-    CapSet, Capabilities, Errno, Exec, FsAction, IdRange, Join, Kernel, Mode, Modes, Namespaces,
-    NsSet, ParentHook, Process, Reason, Request, Step,
+    CapSet, Capabilities, Errno, FdAction, FsAction, Groups, IdRange, Join, Mode, Modes,
+    Namespaces, NsSet, Process, Reason, Request, Step,
 };
 
 use crate::common::child::{End, ending};
 use crate::common::{
-    KINDS, Remains, Report, Reporter, Room, Setup, TempDir, each_setup, failure, forked, is_root,
-    isolated, report, with_own_memory,
+    KINDS, Report, Room, Setup, TempDir, each_setup, failure, fd_state, forked, is_root, isolated,
+    report, with_own_memory,
 };
 
 const NOBODY: u32 = 65534;
@@ -35,7 +34,7 @@ fn different(one: &[String], other: &[String]) -> Vec<&'static str> {
 }
 
 /// Whether this process may make namespaces, of those kinds too; says so if not.
-fn may_make(kinds: NsSet) -> bool {
+pub(crate) fn may_make(kinds: NsSet) -> bool {
     let known = |kind: &str| fs::metadata(format!("/proc/self/ns/{kind}")).is_ok();
     let missing = KINDS.iter().find(|(set, kind)| kinds.contains(*set) && !known(kind));
     if let Some((_, kind)) = missing {
@@ -44,6 +43,11 @@ fn may_make(kinds: NsSet) -> bool {
         println!("skipped: namespaces, which take root");
     }
     missing.is_none() && is_root()
+}
+
+/// Those whose child is a fork, as memory is not shared where others could reach it.
+fn by_fork() -> Vec<Setup> {
+    each_setup().into_iter().filter(|setup| setup.mode == Mode::Fork).collect()
 }
 
 /// Those in which no memory is shared, where there is a time namespace.
@@ -127,7 +131,7 @@ fn somebody_without_privileges_is_root_in_a_namespace_of_their_own() {
         forked(|| {
             become_nobody();
             let own = of_process("self");
-            for setup in each_setup() {
+            for setup in by_fork() {
                 let seen = report(setup, |r| _ = r.namespaces(&namespaces));
                 let expected = ["uts", "net", "pid", "user"];
                 assert_eq!(different(&own, &of_report(&seen)), expected, "{setup:?}");
@@ -146,8 +150,8 @@ fn somebody_without_privileges_is_root_in_a_namespace_of_their_own() {
                 assert_eq!(seen.signals("CapEff"), seen.signals("CapBnd"), "{setup:?}");
                 assert_ne!(seen.signals("CapEff"), 0, "{setup:?}");
             }
-            // As root there, all that changes credentials is done in a stub.
-            for setup in with_own_memory() {
+            // As root there, credentials can be changed.
+            for setup in by_fork() {
                 let seen = report(setup, |r| {
                     r.namespaces(&namespaces).capabilities(&CAPABILITIES).no_new_privs(true);
                 });
@@ -168,7 +172,7 @@ fn ranges_of_ids_are_mapped_by_the_parent_while_the_child_waits() {
             return;
         }
         let namespaces = Namespaces::new(NsSet::USER.with(NsSet::PID)).id_maps(&UIDS, &GIDS);
-        for setup in each_setup().into_iter().filter(|setup| setup.mode == Mode::Fork) {
+        for setup in by_fork() {
             // As who they were: root, of whom the map has another id.
             let seen = report(setup, |r| _ = r.namespaces(&namespaces));
             assert_eq!(seen.get("uid_map"), "0 100000 1000|5000 0 1", "{setup:?}");
@@ -178,7 +182,7 @@ fn ranges_of_ids_are_mapped_by_the_parent_while_the_child_waits() {
             assert_eq!(seen.get("Gid"), "70000 70000 70000 70000", "{setup:?}");
             // As root there.
             let seen = report(setup, |r| {
-                r.namespaces(&namespaces).uid(0).gid(0).groups(rawspawn::Groups::Set(&[7]));
+                r.namespaces(&namespaces).uid(0).gid(0).groups(Groups::Set(&[7]));
             });
             assert_eq!(seen.get("Uid"), "0 0 0 0", "{setup:?}");
             assert_eq!(seen.get("Groups"), "7", "{setup:?}");
@@ -192,8 +196,7 @@ fn ranges_of_ids_are_mapped_by_the_parent_while_the_child_waits() {
         let furnished = Namespaces::new(NsSet::USER.with(NsSet::MOUNT))
             .id_maps(&ranges, &ranges)
             .filesystem(&actions);
-        let fork = with_own_memory().into_iter().find(|setup| setup.mode == Mode::Fork);
-        let setup = fork.expect("always");
+        let setup = by_fork()[0];
         let seen = report(setup, |r| _ = r.namespaces(&furnished));
         assert_eq!(seen.get("Uid"), "0 0 0 0");
         let denied = namespaces.deny_setgroups(true);
@@ -266,7 +269,7 @@ fn all_namespaces_of_a_process_are_joined_by_its_pidfd() {
         let join = [Join::new(holder.0.pidfd().expect("asked for"), kinds)];
         let namespaces = Namespaces::new(NsSet::EMPTY).join(&join);
         let held = of_process(&holder.0.pid().to_string());
-        for setup in each_setup().into_iter().filter(|setup| setup.mode == Mode::Fork) {
+        for setup in by_fork() {
             let mut request = ending(End::Exit(0));
             setup.apply(request.namespaces(&namespaces));
             match request.spawn(&mut Room::new()) {
@@ -328,13 +331,9 @@ fn memory_that_others_in_a_namespace_could_reach_is_not_shared() {
         let holder = Holder::new(&Namespaces::new(NsSet::PID));
         let file = holder.open("pid");
         let join = [Join::new(file.as_raw_fd(), NsSet::PID)];
-        for namespaces in [
-            // Of root, whose capabilities another root may lack.
-            Namespaces::new(NsSet::USER),
-            Namespaces::new(NsSet::EMPTY).join(&join),
-        ] {
+        let is_a_fork = |namespaces: &Namespaces<'_>| {
             let mut request = ending(End::Exit(0));
-            request.namespaces(&namespaces);
+            request.namespaces(namespaces);
             let mut process = request.spawn(&mut Room::new()).expect("a fork");
             assert_eq!((process.mode(), process.reason()), (Mode::Fork, Reason::Namespaces));
             // Or the holder, their init, would wait for it.
@@ -343,132 +342,91 @@ fn memory_that_others_in_a_namespace_could_reach_is_not_shared() {
                 let error = request.modes(modes).spawn(&mut Room::new()).expect_err("not that");
                 assert_eq!((error.step(), error.errno()), (Step::Mode, Some(Errno::EOPNOTSUPP)));
             }
-        }
+        };
+        is_a_fork(&Namespaces::new(NsSet::USER));
+        is_a_fork(&Namespaces::new(NsSet::EMPTY).join(&join));
         if !users_may_make() {
             return;
         }
+        // Nor with somebody's who has no privileges: others of the same user, who may not
+        // trace the parent, own the namespace too.
         forked(|| {
             become_nobody();
-            let namespaces = Namespaces::new(all).id_maps(&UIDS, &UIDS);
-            let mut request = ending(End::Exit(0));
-            let process = request.namespaces(&namespaces).spawn(&mut Room::new());
-            let process = process.expect("a child");
-            let kernel = Kernel::current().expect("known");
-            if kernel.has(rawspawn::Feature::SharedMemory) {
-                assert_eq!((process.mode(), process.reason()), (Mode::Vfork, Reason::Default));
-            }
-            // Whoever maps others, by a hook, is another user there.
-            let actions = [FsAction::proc(c"/proc")];
-            let furnished = Namespaces::new(all.with(NsSet::MOUNT)).id_maps(&[], &[]);
-            let furnished = furnished.filesystem(&actions);
-            let mut request = ending(End::Exit(0));
-            let mut room = Room::new();
-            let plan = request.namespaces(&furnished).plan(&mut room).expect("room");
-            assert_eq!((plan.mode(), plan.reason()), (Mode::Fork, Reason::Credentials));
+            is_a_fork(&Namespaces::new(all).id_maps(&UIDS, &UIDS));
         });
     });
 }
 
 #[test]
-fn a_parents_hook_runs_while_the_child_waits() {
+fn who_could_not_come_back_from_a_pid_namespace_does_not_enter_it() {
     isolated(|| {
-        for setup in each_setup() {
-            let seen = AtomicI32::new(0);
-            let hook = |pid: i32| {
-                let status = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-                assert!(status.contains(") S ") || status.contains(") R "), "{status}");
-                // Nothing has happened yet, and nothing will.
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                let comm = fs::read_to_string(format!("/proc/{pid}/comm")).expect("a process");
-                let own = fs::read_to_string("/proc/thread-self/comm").expect("/proc");
-                assert_eq!(comm, own);
-                seen.store(pid, Ordering::Relaxed);
-                Ok(())
-            };
-            let mask = fs::read_to_string("/proc/thread-self/status").expect("/proc");
-            let reporter = Reporter::new(&[]);
-            let mut request = Request::new(Exec::Path(reporter.exe), reporter.argv);
-            setup.apply(request.parent_hook(ParentHook::new(&hook)));
-            let mut process = request.spawn(&mut Room::new()).expect("a child");
-            let expected = if setup.mode == Mode::Vfork { Mode::Detached } else { setup.mode };
-            assert_eq!(process.mode(), expected);
-            assert_eq!(process.pid(), seen.load(Ordering::Relaxed), "{setup:?}");
-            assert!(process.wait().expect("our child").success(), "{setup:?}");
-            let child = reporter.read();
-            let blocked = mask.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
-            assert_eq!(child.get("SigBlk"), blocked.expect("a mask"), "{setup:?}");
-            assert_eq!(child.number("pdeathsig"), 0, "{setup:?}");
+        if !users_may_make() || !may_make(NsSet::PID) {
+            return;
         }
-    });
-}
-
-#[test]
-fn a_hook_that_fails_or_panics_leaves_no_child() {
-    isolated(|| {
-        let hidden = std::panic::take_hook();
-        for setup in each_setup() {
-            let fail = |_| Err(Errno::ENOTTY);
-            let mut request = ending(End::Exit(0));
-            let error = failure(setup, request.parent_hook(ParentHook::new(&fail)));
-            assert_eq!((error.step(), error.errno()), (Step::ParentHook, Some(Errno::ENOTTY)));
-            std::panic::set_hook(Box::new(|_| ()));
-            let panics = |_| panic!("as asked");
-            let mut request = ending(End::Exit(0));
-            setup.apply(request.parent_hook(ParentHook::new(&panics)));
-            let before = Remains::look();
-            let spawn = || request.spawn(&mut Room::new());
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(spawn));
-            assert!(result.is_err(), "{setup:?}");
-            before.assert_unchanged();
-            let _ = std::panic::take_hook();
-        }
-        std::panic::set_hook(hidden);
-    });
-}
-
-#[test]
-fn a_child_whose_waiting_parent_dies_does_not_wait_for_ever() {
-    isolated(|| {
-        let init = Namespaces::new(NsSet::PID);
-        let inits = if is_root() { &[false, true][..] } else { &[false] };
-        for (setup, is_init) in
-            each_setup().into_iter().flat_map(|setup| inits.iter().map(move |init| (setup, init)))
-        {
-            let (reader, writer) = rawspawn::pipe().expect("a pipe");
-            // SAFETY: The child makes system calls and spawns.
-            let pid = unsafe { libc::fork() };
-            if pid == 0 {
-                let hook = |pid| {
-                    // An init cannot see that its parent was dead before.
-                    let path = format!("/proc/{pid}/stat");
-                    let waits =
-                        || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") S "));
-                    while *is_init && !waits() {
-                        std::thread::yield_now();
-                    }
-                    // SAFETY: Ends this process, the waiting child's parent.
-                    unsafe { libc::_exit(7) }
-                };
-                let mut request = ending(End::Exit(0));
-                setup.apply(request.parent_hook(ParentHook::new(&hook)));
-                if *is_init {
-                    request.namespaces(&init);
-                }
-                let _ = request.spawn(&mut Room::new());
-                // SAFETY: Ends the process.
-                unsafe { libc::_exit(8) };
+        forked(|| {
+            become_nobody();
+            // Here we may do all, but not in the PID namespace, which belongs to another.
+            // SAFETY: Touches no memory.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWUSER) }, 0);
+            let holder = Holder::new(&Namespaces::new(NsSet::PID));
+            let file = holder.open("pid");
+            let join = [Join::new(file.as_raw_fd(), NsSet::PID)];
+            let namespaces = Namespaces::new(NsSet::EMPTY).join(&join);
+            for setup in by_fork() {
+                let error = failure(setup, ending(End::Exit(0)).namespaces(&namespaces));
+                assert_eq!((error.step(), error.errno()), (Step::Join, Some(Errno::EPERM)));
+                let seen = report(setup, |_| {});
+                assert!(seen.number("ppid") > 0, "{setup:?}: the next child is in it");
             }
-            drop(writer);
-            let mut status = 0;
-            // SAFETY: The kernel writes one status.
-            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-            assert_eq!(libc::WEXITSTATUS(status), 7, "{setup:?}");
-            // Its end of the pipe goes with it.
-            let mut byte = 0u8;
-            // SAFETY: Room for one byte.
-            let read = unsafe { libc::read(reader.raw(), (&raw mut byte).cast(), 1) };
-            assert_eq!(read, 0, "{setup:?}");
+        });
+    });
+}
+
+#[test]
+fn the_way_back_from_a_pid_namespace_is_no_descriptor_of_the_childs() {
+    isolated(|| {
+        if !may_make(NsSet::PID) {
+            return;
         }
+        let holder = Holder::new(&Namespaces::new(NsSet::PID));
+        let file = holder.open("pid");
+        let join = [Join::new(file.as_raw_fd(), NsSet::PID)];
+        let namespaces = Namespaces::new(NsSet::EMPTY).join(&join);
+        // The numbers that the parent's next descriptors will have.
+        let free: Vec<_> = (3..).filter(|fd| fd_state(*fd).is_none()).take(4).collect();
+        for setup in by_fork() {
+            for fd in &free {
+                let map = [FdAction::Map { parent_fd: *fd, child_fd: 9 }];
+                let error = failure(setup, ending(End::Exit(0)).namespaces(&namespaces).fds(&map));
+                assert_eq!((error.step(), error.errno()), (Step::Move, Some(Errno::EBADF)));
+            }
+        }
+    });
+}
+
+#[test]
+fn who_becomes_root_of_a_user_namespace_has_no_groups_left() {
+    isolated(|| {
+        if !may_make(NsSet::USER.with(NsSet::MOUNT)) {
+            return;
+        }
+        let ranges = [IdRange::new(0, 100_000, 1000)];
+        let dir = TempDir::new();
+        let root = dir.join("");
+        let actions = [FsAction::tmpfs(&root, c"")];
+        let namespaces = Namespaces::new(NsSet::USER.with(NsSet::MOUNT))
+            .id_maps(&ranges, &ranges)
+            .filesystem(&actions);
+        forked(|| {
+            // SAFETY: Two groups.
+            assert_eq!(unsafe { libc::setgroups(2, [4, 5].as_ptr()) }, 0);
+            for setup in by_fork() {
+                let seen = report(setup, |r| _ = r.namespaces(&namespaces));
+                assert_eq!((seen.get("Uid"), seen.get("Groups")), ("0 0 0 0", ""), "{setup:?}");
+                let kept = report(setup, |r| _ = r.namespaces(&namespaces).groups(Groups::Keep));
+                assert_eq!(kept.get("Groups"), "65534 65534", "{setup:?}");
+            }
+        });
     });
 }
 
@@ -596,32 +554,5 @@ fn a_pid_is_chosen() {
             let errno = if clone3 { Errno::EEXIST } else { Errno::ENOSYS };
             assert_eq!((error.step(), error.errno()), (Step::SetTid, Some(errno)), "{setup:?}");
         }
-    });
-}
-
-#[test]
-fn a_request_that_is_started_waits_only_where_the_parent_has_something_to_do() {
-    #[cfg(feature = "alloc")]
-    isolated(|| {
-        if !may_make(NsSet::PID)
-            || !Kernel::current().expect("known").has(rawspawn::Feature::CloseRange)
-        {
-            return;
-        }
-        let namespaces = Namespaces::new(NsSet::PID.with(NsSet::UTS)).hostname(c"started");
-        let mut request = ending(End::Exit(3));
-        let pending = request.namespaces(&namespaces).start().expect("a child");
-        assert_eq!((pending.mode(), pending.reason()), (Mode::Detached, Reason::Default));
-        let mut process = pending.finish().expect("a child");
-        assert_eq!(process.wait().expect("our child").code(), Some(3));
-        let nothing = |_| Ok(());
-        let mut request = ending(End::Exit(3));
-        request.parent_hook(ParentHook::new(&nothing));
-        let pending = request.start().expect("a child");
-        assert_eq!(pending.reason(), Reason::Parent);
-        let mut process = pending.finish().expect("a child");
-        assert_eq!(process.wait().expect("our child").code(), Some(3));
-        let error = request.owned_plan().expect_err("the hook is the caller's");
-        assert_eq!((error.step(), error.errno()), (Step::Wait, Some(Errno::EOPNOTSUPP)));
     });
 }

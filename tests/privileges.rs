@@ -8,6 +8,9 @@ use crate::common::{
     Report, Room, Setup, TempDir, each_setup, failure, forked, is_root, isolated,
     may_change_credentials, report, run, with_own_memory,
 };
+use crate::stub::{IDS, become_user_with};
+
+type Change = fn(&mut Request<'static>);
 
 const NOBODY: u32 = 65534;
 const SETPCAP: u32 = 8;
@@ -83,7 +86,7 @@ fn who_may_change_its_user_and_little_else_can_give_little() {
         for setup in setups() {
             forked(|| {
                 // Ambient, so that they survive an exec.
-                crate::stub::become_user_with_setuid_and_setgid(true);
+                become_user_with(IDS, IDS);
                 let seen = report(setup, |request| {
                     request.uid(NOBODY).gid(NOBODY).groups(Groups::Set(&[]));
                 });
@@ -98,6 +101,41 @@ fn who_may_change_its_user_and_little_else_can_give_little() {
                 let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
                 let error = failure(setup, request.uid(NOBODY).capabilities(&SETPCAP_TOO));
                 assert_eq!((error.step(), error.errno()), (Step::Bounding, Some(Errno::EPERM)));
+            });
+        }
+    });
+}
+
+#[test]
+fn who_may_change_its_user_alone_does_that() {
+    const SETUID: CapSet = CapSet::EMPTY.with(7);
+    static NOTHING: Capabilities = Capabilities::only(CapSet::EMPTY);
+    isolated(|| {
+        for setup in setups() {
+            forked(|| {
+                become_user_with(SETUID, SETUID);
+                let before = report(setup, |_| {});
+                let seen = report(setup, |r| _ = r.uid(NOBODY));
+                assert_eq!(seen.get("Uid"), "65534 65534 65534 65534", "{setup:?}");
+                assert_eq!(seen.get("Gid"), before.get("Gid"), "{setup:?}");
+                // Groups that cannot be dropped are no more than the caller's.
+                assert_eq!(seen.get("Groups"), before.get("Groups"), "{setup:?}");
+                assert_eq!(sets(&seen)[2..], [1 << 7, sets(&before)[3], 1 << 7], "{setup:?}");
+                let seen = report(setup, |r| _ = r.uid(NOBODY).no_new_privs(true));
+                assert_eq!(seen.get("NoNewPrivs"), "1", "{setup:?}");
+                if setup.mode == Mode::Stub {
+                    return; // where all that is asked for can be done
+                }
+                for (step, errno, change) in [
+                    (Step::Gid, Errno::EPERM, (|r| _ = r.gid(NOBODY)) as Change),
+                    (Step::Groups, Errno::EPERM, |r| _ = r.groups(Groups::Set(&[4]))),
+                    (Step::Bounding, Errno::EPERM, |r| _ = r.capabilities(&NOTHING)),
+                ] {
+                    let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+                    change(request.uid(NOBODY));
+                    let error = failure(setup, &mut request);
+                    assert_eq!((error.step(), error.errno()), (step, Some(errno)), "{setup:?}");
+                }
             });
         }
     });

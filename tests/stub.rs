@@ -2,18 +2,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rawspawn::{
-    Cause, CurrentDir, Errno, Exec, Mode, Modes, OtherFds, Reason, Request, Step, argv,
+    CapSet, Cause, CurrentDir, Errno, Exec, ListenFds, Mode, Modes, OtherFds, Reason, Request,
+    Step, argv,
 };
 
 use crate::common::fork::Sleeper;
 use crate::common::seccomp::{Question, Refuse, killing, refusing, supervised};
 use crate::common::{
-    Remains, Reporter, Room, Running, Setup, each_setup, file_at, forked, isolated,
+    Remains, Reporter, Room, Running, Setup, TempDir, each_setup, file_at, forked, isolated,
     may_change_credentials, quick, report,
 };
 
@@ -190,14 +191,25 @@ fn a_user_who_attacks_his_own_child_in_the_making_does_not_reach_its_parent() {
 #[test]
 fn a_stub_that_is_killed_is_an_error_and_no_zombie() {
     isolated(|| {
-        for setup in setups(Mode::Stub) {
-            let before = Remains::look();
-            let error = killing(libc::SYS_setresuid, || {
-                request(setup, 0).spawn(&mut Room::new()).expect_err("it was killed")
-            });
-            let expected = (Step::Child, Cause::Killed(libc::SIGSYS as u8));
-            assert_eq!((error.step(), error.cause()), expected, "{setup:?}");
-            before.assert_unchanged();
+        let listen = ListenFds::new(0);
+        // The last is the exec of the program, when all steps have been told of.
+        let calls = [libc::SYS_setresuid, libc::SYS_execve];
+        for (setup, call) in
+            setups(Mode::Stub).into_iter().flat_map(|setup| calls.map(|call| (setup, call)))
+        {
+            for listens in [false, true] {
+                let before = Remains::look();
+                let error = killing(call, || {
+                    let mut request = request(setup, 0);
+                    if listens {
+                        request.listen_fds(&listen);
+                    }
+                    request.spawn(&mut Room::new()).expect_err("it was killed")
+                });
+                let expected = (Step::Child, Cause::Killed(libc::SIGSYS as u8));
+                assert_eq!((error.step(), error.cause()), expected, "{setup:?}, {call}");
+                before.assert_unchanged();
+            }
         }
     });
 }
@@ -332,26 +344,52 @@ fn a_stub_is_chosen_where_the_capabilities_survive_and_else_a_fork() {
             assert_eq!(by_default(), (Mode::Fork, Reason::Credentials));
         });
         // Somebody else, who may change ids.
-        for ambient in [false, true] {
+        for ambient in [CapSet::EMPTY, IDS] {
             forked(|| {
-                become_user_with_setuid_and_setgid(ambient);
-                let mode = if ambient { Mode::Stub } else { Mode::Fork };
+                become_user_with(IDS, ambient);
+                let mode = if ambient == IDS { Mode::Stub } else { Mode::Fork };
                 let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
                 request.uid(USER + 1).gid(USER + 1);
                 let mut process = request.spawn(&mut Room::new()).expect("a child");
                 assert_eq!(process.mode(), mode);
                 assert!(process.wait().expect("our child").success());
                 let error = request.modes(Modes::Stub).spawn(&mut Room::new()).map(drop);
-                let expected = if ambient { Ok(()) } else { Err(Some(Errno::EOPNOTSUPP)) };
+                let expected = if ambient == IDS { Ok(()) } else { Err(Some(Errno::EOPNOTSUPP)) };
                 assert_eq!(error.map_err(|error| error.errno()), expected);
             });
         }
     });
 }
 
-/// Gives up all but two capabilities, with the right to give them on or without.
-pub(crate) fn become_user_with_setuid_and_setgid(ambient: bool) {
-    const BOTH: u32 = 1 << 6 | 1 << 7;
+#[test]
+fn a_program_that_takes_a_capability_to_reach_is_reached() {
+    const DAC_READ_SEARCH: u32 = 2;
+    isolated(|| {
+        if setups(Mode::Stub).is_empty() {
+            return;
+        }
+        let dir = TempDir::new();
+        let program = dir.join("program");
+        fs::copy("/bin/true", program.to_str().expect("a plain path")).expect("ours");
+        let closed = PermissionsExt::from_mode(0o700);
+        fs::set_permissions(dir.path(), closed).expect("ours");
+        forked(|| {
+            become_user_with(IDS.with(DAC_READ_SEARCH), IDS);
+            let mut request = Request::new(Exec::Path(&program), argv![c"program"]);
+            request.uid(USER + 1).gid(USER + 1);
+            let mut process = request.spawn(&mut Room::new()).expect("a child");
+            assert_eq!(process.mode(), Mode::Fork);
+            assert!(process.wait().expect("our child").success());
+        });
+    });
+}
+
+/// To change ids.
+pub(crate) const IDS: CapSet = CapSet::EMPTY.with(6).with(7);
+
+/// Becomes a user with the capabilities `kept` alone, and the right to give on those of them
+/// that are `ambient`.
+pub(crate) fn become_user_with(kept: CapSet, ambient: CapSet) {
     // SAFETY: Touches no memory.
     assert_eq!(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0) }, 0);
     // SAFETY: Touches no memory.
@@ -360,11 +398,12 @@ pub(crate) fn become_user_with_setuid_and_setgid(ambient: bool) {
     assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, USER, USER, USER) }, 0);
     // Version 3, this thread; effective, permitted, inheritable, twice.
     let header = [0x2008_0522u32, 0];
-    let data = [BOTH, BOTH, BOTH, 0, 0, 0];
+    let bits = kept.bits() as u32;
+    let data = [bits, bits, bits, 0, 0, 0];
     // SAFETY: The kernel reads both.
     let set = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
     assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
-    for capability in [6, 7].into_iter().filter(|_| ambient) {
+    for capability in (0..32).filter(|capability| ambient.bits() >> capability & 1 == 1) {
         let raise = libc::PR_CAP_AMBIENT_RAISE;
         // SAFETY: Touches no memory.
         let raised = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, raise, capability, 0, 0) };

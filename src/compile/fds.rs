@@ -12,6 +12,7 @@ use crate::plan::{Step, Writer};
 use crate::request::{CurrentDir, Exec, FdAction, OtherFds, RawFd, Request};
 use crate::spawn::around::WAITS;
 use crate::spawn::fallback::{Others, mark_others};
+use crate::spawn::fork::tells_by_pipe;
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
 /// The highest of the standard streams, which a child has unless told otherwise.
@@ -242,10 +243,15 @@ enum Closing {
     List,
 }
 
-fn closing(Input { request, kernel, mode, .. }: &Input<'_>) -> Closing {
+fn closing(Input { request, kernel, mode, caller, .. }: &Input<'_>) -> Closing {
     // What tells of the exec, an emulated parent, that of a stub, or whoever asked, lasts
     // until then.
-    let tells = request.tells_of_exec() || *mode == Mode::Stub || !kernel.has(Feature::Suspends);
+    let tells = request.tells_of_exec()
+        || match mode {
+            Mode::Stub => true,
+            Mode::Fork => tells_by_pipe(*kernel, caller.around),
+            Mode::Vfork | Mode::Detached => false,
+        };
     // A busy file may be so by a descriptor of the caller's, which the child has
     // a copy of: closed, not marked, or no retry would help.
     let wants_closing = request.busy_retries > 0 && !tells;

@@ -21,13 +21,16 @@ fn groups<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
         Groups::Set(groups) => {
             plan.push(tag, sys!(SETGROUPS, groups.len(), Arg::ptr(groups)));
         }
-        // Who changes to another user must not keep root's groups; who may not
-        // drop them has none that the caller had not.
-        Groups::Auto if request.uid.is_some() => {
-            plan.push(tag, sys!(SETGROUPS, 0, 0)).ok(Errno::EPERM);
-        }
+        // Who changes to another user must not keep root's groups.
+        Groups::Auto if request.uid.is_some() => drop_groups(plan),
         Groups::Auto | Groups::Keep => {}
     }
+}
+
+/// Drops the supplementary groups, unless they may not be: there are none then that the
+/// caller had not.
+pub(super) fn drop_groups(plan: &mut Writer<'_>) {
+    plan.push(Tag::new(Step::Groups), sys!(SETGROUPS, 0, 0)).ok(Errno::EPERM);
 }
 
 /// Sets the three group ids.

@@ -2,16 +2,18 @@
 
 use linux_raw_sys::general::{
     AT_FDCWD, MNT_DETACH, MS_BIND, MS_REC, MS_SLAVE, O_CLOEXEC, O_RDONLY, S_IFREG, SIGKILL,
+    timespec,
 };
 use linux_raw_sys::prctl::PR_SET_PDEATHSIG;
 
-use super::{Input, write_file};
+use super::{Input, ids, write_file};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::Feature;
 use crate::namespaces::{FsAction, Namespaces, NsSet};
 use crate::plan::op::{Arg, Saved, Tag, sys};
 use crate::plan::{Step, Writer, tables};
+use crate::request::Groups;
 use crate::signal::SigSet;
 use crate::spawn::around::{BECOMES_ROOT, CHILD_MAPS, RELEASE, WAITS, with_line};
 use crate::text::Digits;
@@ -22,6 +24,10 @@ const MOST_RANGES: usize = 340;
 
 /// What the parent waits for with: `RELEASE` alone.
 static RELEASED: SigSet = SigSet::EMPTY.with(RELEASE);
+
+/// How long a child waits, in case nobody will ever release it: the init of a PID namespace
+/// cannot tell whether its parent was killed before it asked for its own death then.
+static PATIENCE: timespec = timespec { tv_sec: 3600, tv_nsec: 0 };
 
 /// The maps of ids, or a wait until the parent has written them.
 pub(crate) fn arrive<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
@@ -41,8 +47,8 @@ pub(crate) fn arrive<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
         if input.caller.pid != 0 {
             plan.push(tag, sys!(GETPPID)).expect(input.caller.pid as u32);
         }
-        let set = Arg::ptr(&RELEASED);
-        plan.push(tag, sys!(RT_SIGTIMEDWAIT, set, 0, 0, size_of::<SigSet>())).again();
+        let (set, patience) = (Arg::ptr(&RELEASED), Arg::ptr(&PATIENCE));
+        plan.push(tag, sys!(RT_SIGTIMEDWAIT, set, 0, patience, size_of::<SigSet>())).again();
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, 0, 0, 0, 0));
     }
     Ok(())
@@ -176,6 +182,9 @@ fn clocks(plan: &mut Writer<'_>, namespaces: &Namespaces<'_>) {
 /// What is mounted, and then the root.
 fn filesystem<'a>(plan: &mut Writer<'a>, input: &Input<'a>, namespaces: &'a Namespaces<'a>) {
     if input.caller.around.has(BECOMES_ROOT) {
+        if matches!(input.request.groups, Groups::Auto) {
+            ids::drop_groups(plan);
+        }
         plan.push(Tag::new(Step::Gid), sys!(SETRESGID, 0, 0, 0));
         plan.push(Tag::new(Step::Uid), sys!(SETRESUID, 0, 0, 0));
     }

@@ -14,7 +14,7 @@ use crate::namespaces::NsSet;
 use crate::plan::op::{Arg, Tag, sys};
 use crate::plan::{Step, Text, Writer, tables};
 use crate::request::{RawFd, Request};
-use crate::spawn::STUB_TEXT;
+use crate::spawn::{STUB_NAME, STUB_TEXT};
 use crate::text::Digits;
 
 /// The first descriptor that is passed on.
@@ -88,6 +88,7 @@ fn own_pid(plan: &mut Writer<'_>, tag: Tag, mode: Mode) -> *const c_char {
         // Of its memory, only what is behind the frame can be written to.
         plan.push(tag, sys!(PRCTL, PR_SET_NAME, LISTEN_PID, 0, 0, 0));
         plan.push(tag, sys!(PRCTL, PR_GET_NAME, STUB_TEXT, 0, 0, 0));
+        plan.push(tag, sys!(PRCTL, PR_SET_NAME, STUB_NAME, 0, 0, 0));
         (LISTEN_PID.as_ptr(), Arg::int((STUB_TEXT + name.len()) as isize))
     } else {
         let text = plan.text(&[name, &[0; PID_ROOM]]).as_ptr();

@@ -12,7 +12,7 @@ use core::slice;
 
 use linux_raw_sys::general as uapi;
 
-use super::{Made, Wishes, wait_until_gone};
+use super::{Made, Wishes, unnamed, wait_until_gone};
 use crate::compile::service;
 use crate::errno::Errno;
 use crate::error::Error;
@@ -81,6 +81,8 @@ pub(crate) const OTHER_PIDS: u32 = 32;
 /// Its own user is in no range that is mapped, and could make no file: it becomes root of
 /// its user namespace for that.
 pub(crate) const BECOMES_ROOT: u32 = 64;
+/// The kernel would set its OOM score for a parent that shares memory and goes on.
+pub(crate) const SHARES_SCORE: u32 = 128;
 
 /// What of the bits is for clone(2), which has those above for its exit signal.
 const FLAGS: u32 = NsSet::BY_CLONE.bits();
@@ -101,13 +103,15 @@ fn look(request: &Request<'_>) -> Wanted {
         let furnishes = !namespaces.filesystem.is_empty() || namespaces.pivot_root.is_some();
         let is_nobody = || namespaces.mapped_uid(sys::geteuid()).is_none();
         put(BECOMES_ROOT, has_maps && furnishes && is_nobody());
-        // Who owns a namespace has all capabilities in it; so may one who is but of the
-        // same user as the parent, and cannot reach that.
-        let has_none = || sys::permitted_capabilities() == Ok(0);
-        put(EXPOSES, namespaces.pid_join().is_some() || is_new && !has_none());
+        // Whoever is of the parent's user owns a new user namespace, and may do all in it;
+        // to the parent perhaps not.
+        put(EXPOSES, namespaces.pid_join().is_some() || is_new);
         put(OWN_MEMORY, namespaces.separates(NsSet::TIME));
         put(JOINS_USER, namespaces.joined().contains(NsSet::USER));
         put(OTHER_PIDS, namespaces.separates(NsSet::PID));
+    }
+    if bits & WAITS != 0 && request.oom_score_adj.is_some() {
+        bits |= SHARES_SCORE;
     }
     Wanted(bits)
 }
@@ -192,7 +196,11 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
         _ => flags & !uapi::CLONE_VFORK | uapi::CLONE_CHILD_CLEARTID,
     };
     let wishes = Wishes { flags: flags | around.flags(), cgroup: plan.cgroup, pids: around.pids() };
-    let home = enter(around)?;
+    if waits {
+        // A child that could not be told to go on would wait, and its parent with it.
+        sys::kill(sys::getpid(), 0).map_err(|errno| Error::new(Step::Wait, 0, errno))?;
+    }
+    let home = enter(plan)?;
     // SAFETY: The caller's promises. A child that waits does not make its parent wait.
     let made = unsafe { super::clone_for(plan, frame, wishes, waits) }.map_err(failed);
     drop(home);
@@ -244,21 +252,23 @@ struct Home(Fd);
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Refused to who has no CAP_SYS_ADMIN where home is owned: `Namespaces::join` says so.
+        // It cannot fail: it has just been done.
         let _ = sys::setns(self.0.raw(), NsSet::PID.bits());
     }
 }
 
 /// Has the calling thread's children be in the PID namespace that the child is to join,
 /// until [`Home`] is dropped.
-fn enter(around: Around<'_>) -> Result<Option<Home>, Error> {
-    let Some((index, fd)) = around.namespaces().and_then(Namespaces::pid_join) else {
+fn enter(plan: &Plan<'_>) -> Result<Option<Home>, Error> {
+    let Some((index, fd)) = plan.around.namespaces().and_then(Namespaces::pid_join) else {
         return Ok(None);
     };
     let failed = |errno| Error::new(Step::Join, 0, errno).with_index(index);
     let path = c"/proc/thread-self/ns/pid_for_children";
     let home = sys::open(path, uapi::O_RDONLY | uapi::O_CLOEXEC).map_err(failed)?;
-    let home = Fd::new(home);
+    let home = unnamed(plan, Fd::new(home)).map_err(failed)?;
+    // Where we are: who may not come back must not leave.
+    sys::setns(home.raw(), NsSet::PID.bits()).map_err(failed)?;
     sys::setns(fd, NsSet::PID.bits()).map_err(failed)?;
     Ok(Some(Home(home)))
 }
@@ -271,9 +281,11 @@ fn release(request: &Request<'_>, wanted: Wanted, pid: c_int) -> Result<(), Erro
     if let Some(hook) = request.parent_hook {
         hook.run(pid).map_err(|errno| Error::new(Step::ParentHook, 0, errno))?;
     }
-    core::mem::forget(waiting);
-    // A child that is dead by now is not told: who asks for its end finds it.
-    let _ = sys::kill(pid, RELEASE);
+    match sys::kill(pid, RELEASE) {
+        // Dead by now: who asks for its end finds it.
+        Ok(()) | Err(Errno::ESRCH) => core::mem::forget(waiting),
+        Err(errno) => return Err(Error::new(Step::Wait, 0, errno)),
+    }
     Ok(())
 }
 

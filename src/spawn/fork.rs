@@ -2,16 +2,16 @@
 //!
 //! The frame is in a page that both share. Not a pipe: another thread that forks
 //! meanwhile would hold a copy of its writing end, and the parent would wait for
-//! that stranger. Only where `CLONE_VFORK` does not suspend the parent, under an
-//! emulator, or may not, as the child waits for it, a pipe tells it of the exec.
+//! that stranger. A parent for whom the child waits, which `CLONE_VFORK` must not suspend,
+//! asks. Only under an emulator, which neither suspends nor answers, a pipe tells of the exec.
 
 use core::ffi::c_void;
 
-use super::around::WAITS;
+use super::around::{WAITS, Wanted};
 use super::{Frame, clone_flags, conclude, make, unnamed_pipe};
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::kernel::Feature;
+use crate::kernel::{Feature, Kernel};
 use crate::mode::Mode;
 use crate::plan::{Plan, Step};
 use crate::process::Process;
@@ -21,11 +21,10 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let failed = |errno| Error::new(Step::Report, 0, errno);
     let page = SharedFrame::new().map_err(failed)?;
     let frame = page.frame();
-    let waits = plan.around.wanted.has(WAITS);
-    let pipe = if plan.kernel.has(Feature::Suspends) && !waits {
-        None
-    } else {
+    let pipe = if tells_by_pipe(plan.kernel, plan.around.wanted) {
         Some(unnamed_pipe(plan).map_err(failed)?)
+    } else {
+        None
     };
     // SAFETY: The child has its own copy of all but the frame, which stays until
     // `page` goes, after the child's exec or end.
@@ -35,6 +34,13 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
         sys::wait_for_end_of_file(reader.raw());
     }
     conclude(plan, frame, made)
+}
+
+/// Whether a pipe tells of the exec. Where a child sends no signal until then, `conclude`
+/// asks for one that does.
+pub(crate) fn tells_by_pipe(kernel: Kernel, around: Wanted) -> bool {
+    let suspends = kernel.has(Feature::Suspends) && !around.has(WAITS);
+    !suspends && !kernel.has(Feature::NoExitSignal)
 }
 
 /// A frame in a page of its own, shared with forks.

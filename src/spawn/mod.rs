@@ -9,11 +9,11 @@ mod batch;
 #[cfg(feature = "alloc")]
 mod detached;
 pub(crate) mod fallback;
-mod fork;
+pub(crate) mod fork;
 mod stub;
 mod vfork;
 
-pub(crate) use stub::{MOST_BEFORE, STUB, STUB_TEXT, Stub, copy};
+pub(crate) use stub::{MOST_BEFORE, STUB, STUB_NAME, STUB_TEXT, Stub, copy};
 
 pub use batch::{Job, spawn_all};
 #[cfg(feature = "alloc")]

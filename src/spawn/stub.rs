@@ -11,7 +11,7 @@
 //! done, before it executes the program, and its frame if something failed.
 #![allow(unsafe_code)]
 
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 use core::hint::black_box;
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr::without_provenance;
@@ -20,7 +20,7 @@ use core::slice;
 use linux_raw_sys::general as uapi;
 use linux_raw_sys::prctl as prctls;
 
-use super::around::{EXPOSES, Wanted, path_of};
+use super::around::{EXPOSES, SHARES_SCORE, Wanted, path_of};
 use super::{Frame, clone_flags, conclude, make, unnamed};
 use crate::arch;
 use crate::argv;
@@ -33,7 +33,6 @@ use crate::error::Error;
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::Mode;
-use crate::namespaces::NsSet;
 use crate::plan::op::{Arg, Call, Op, Tag, flags, sys};
 use crate::plan::pointee::{Pointee, pointee};
 use crate::plan::{Plan, Step, Storage, Writer};
@@ -64,7 +63,7 @@ fn is_sound(request: &Request<'_>, kernel: Kernel, around: Wanted) -> bool {
     kernel.shares_memory()
         && kernel.has(Feature::ExecMemfd)
         && request.hook.is_none()
-        && !around.has(EXPOSES)
+        && !around.has(EXPOSES | SHARES_SCORE)
         && fits
         && keeps_capabilities(request)
 }
@@ -79,16 +78,12 @@ fn keeps_capabilities(request: &Request<'_>) -> bool {
         || request.uid.is_some() && matches!(request.groups, Groups::Auto);
     let sandboxes = request.seccomp.is_some() || request.landlock.is_some();
     let namespaces = request.namespaces;
-    if let Some(namespaces) = namespaces.filter(|namespaces| namespaces.new.contains(NsSet::USER)) {
-        // All of them, for who is root there.
-        return namespaces.mapped_uid(sys::geteuid()) == Some(0);
-    }
-    let looks_up = request.root.is_some() || request.cwd.is_some() || namespaces.is_some();
     let mut needs = request.capabilities.map_or(CapSet::EMPTY, Capabilities::needed);
     for (is_needed, capability) in [
-        (looks_up, uapi::CAP_DAC_OVERRIDE),
-        (looks_up, uapi::CAP_DAC_READ_SEARCH),
-        (looks_up, uapi::CAP_SYS_CHROOT),
+        // To reach the program.
+        (true, uapi::CAP_DAC_OVERRIDE),
+        (true, uapi::CAP_DAC_READ_SEARCH),
+        (request.root.is_some() || namespaces.is_some(), uapi::CAP_SYS_CHROOT),
         (namespaces.is_some(), uapi::CAP_SYS_ADMIN),
         (namespaces.is_some(), uapi::CAP_SYS_TIME),
         (namespaces.is_some(), uapi::CAP_NET_ADMIN),
@@ -264,7 +259,8 @@ fn has_executed(pid: c_int) -> bool {
 }
 
 /// The name of the process while it is the stub, behind the headers of its image.
-const NAME: [u8; 16] = *b"rawspawn-stub\0\0\0";
+pub(crate) const STUB_NAME: &CStr = c"rawspawn-stub";
+const NAME: &[u8] = STUB_NAME.to_bytes_with_nul();
 const NAME_AT: usize = 232;
 const _: () = assert!(NAME_AT + NAME.len() <= OPS);
 

@@ -18,6 +18,12 @@ impl Sleeper {
         }
         Self(pid)
     }
+
+    /// Whether it has not ended by itself.
+    pub(crate) fn sleeps(&self) -> bool {
+        // SAFETY: Our child; no status is asked for.
+        unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::WNOHANG) == 0 }
+    }
 }
 
 impl Drop for Sleeper {

@@ -77,8 +77,11 @@ pub(crate) fn each_setup() -> Vec<Setup> {
     if native {
         return setups;
     }
-    // An emulator: fork, and the parent is not suspended.
+    // The parent is not suspended, and asks.
     let kernel = kernel.without(Feature::Suspends);
+    setups.push(Setup { mode: Mode::Fork, kernel });
+    // An emulator: it cannot ask, and a pipe tells it.
+    let kernel = kernel.without(Feature::NoExitSignal);
     setups.push(Setup { mode: Mode::Fork, kernel });
     // And one that lacks what passes over its pipe.
     setups.push(Setup { mode: Mode::Fork, kernel: kernel.without(Feature::CloseRangeCloexec) });
