@@ -561,6 +561,7 @@ impl<'a> Request<'a> {
     /// umask(2); Python's `umask`.
     pub const fn umask(&mut self, mask: u32) -> &mut Self {
         self.umask = Some(mask);
+        self.stages.put(Stages::UMASK, process::umask);
         self
     }
 
@@ -884,6 +885,7 @@ impl<'a> Request<'a> {
     /// prlimit(2).
     pub const fn rlimits(&mut self, limits: &'a [Rlimit]) -> &mut Self {
         self.rlimits = limits;
+        self.stages.put(Stages::RLIMITS, limits::rlimits);
         self
     }
 

@@ -549,6 +549,30 @@ fn every_step_has_a_case_that_fails() {
 }
 
 #[test]
+fn an_option_brings_the_names_of_what_it_does() {
+    isolated(|| {
+        let (_, argv) = quick(0);
+        for case in cases().into_iter().chain(refusals()) {
+            // In a process that has asked for nothing else.
+            forked(|| {
+                let mut request = Request::new(Exec::Path(c"/proc/self/exe"), argv);
+                (case.ask)(&mut request);
+                let is_named = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase());
+                match request.plan(&mut Room::new()) {
+                    Err(error) => assert!(is_named(&error.to_string()), "{error}"),
+                    Ok(plan) => {
+                        for line in plan.to_string().lines().filter(|l| !l.starts_with("mode")) {
+                            // Number, step, call.
+                            assert!(is_named(&line[4..]) && is_named(&line[19..]), "{line}");
+                        }
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_plan_that_does_not_fit_is_refused() {
     isolated(|| {
         let (exe, argv) = quick(0);

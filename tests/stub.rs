@@ -375,7 +375,7 @@ fn a_program_that_takes_a_capability_to_reach_is_reached() {
         fs::set_permissions(dir.path(), closed).expect("ours");
         forked(|| {
             become_user_with(IDS.with(DAC_READ_SEARCH), IDS);
-            let mut request = Request::new(Exec::Path(&program), argv![c"program"]);
+            let mut request = Request::new(Exec::Path(&program), argv![c"true"]);
             request.uid(USER + 1).gid(USER + 1);
             let mut process = request.spawn(&mut Room::new()).expect("a child");
             assert_eq!(process.mode(), Mode::Fork);

@@ -4,11 +4,12 @@ use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::plan::op::{Tag, sys};
-use crate::plan::{Step, Writer};
+use crate::plan::{Step, Writer, tables};
 use crate::request::{CurrentDir, Request};
 
 /// Root, then working directory.
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     root(plan, input.request);
     cwd(plan, input.request)
 }

@@ -10,7 +10,7 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::mode::Mode;
 use crate::plan::op::{Arg, Call, Tag, sys};
-use crate::plan::{Step, Text, Writer};
+use crate::plan::{Step, Text, Writer, tables};
 use crate::request::{Exec, Request};
 use crate::spawn::MOST_BEFORE;
 
@@ -27,6 +27,7 @@ const FIRST_SLEEP: i64 = 1_000_000;
 
 /// What follows is the stub's; the descriptors that it needs pass through its exec.
 pub(crate) fn stub_stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     if input.mode != Mode::Stub {
         return Ok(());
     }

@@ -4,11 +4,12 @@ use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::plan::op::{Arg, Tag, sys};
-use crate::plan::{Step, Writer};
+use crate::plan::{Step, Writer, tables};
 use crate::request::{Groups, Request};
 
 /// Groups, then gid, then uid: each takes away the right to the one before.
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     groups(plan, input.request);
     gid(plan, input.request)?;
     uid(plan, input.request)

@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
 use crate::plan::op::{Arg, Tag, sys};
-use crate::plan::{Step, Writer};
+use crate::plan::{Step, Writer, tables};
 use crate::request::{RawFd, Request};
 use crate::text::Digits;
 use crate::uapi::IOPRIO_WHO_PROCESS;
@@ -21,6 +21,7 @@ pub(super) fn born_in(request: &Request<'_>, kernel: Kernel) -> Option<RawFd> {
 
 /// Enters the cgroup, if the child was not made there.
 pub(crate) fn cgroup<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     let Some(fd) = input.request.cgroup else { return Ok(()) };
     if fd < 0 {
         return Err(Error::new(Step::Cgroup, 0, Errno::EBADF));
@@ -34,6 +35,7 @@ pub(crate) fn cgroup<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
 
 /// Scheduling, and what else the kernel shares out.
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     let request = input.request;
     scheduler(plan, request);
     nice(plan, request)?;
@@ -94,10 +96,12 @@ fn oom_score_adj(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Err
 }
 
 /// Sets resource limits.
-#[inline]
-pub(super) fn rlimits<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
-    for (index, rlimit) in request.rlimits.iter().enumerate() {
+#[allow(clippy::unnecessary_wraps)] // a stage like others
+pub(crate) fn rlimits<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
+    for (index, rlimit) in input.request.rlimits.iter().enumerate() {
         let tag = Tag::item(Step::Rlimit, index);
         plan.push(tag, sys!(PRLIMIT64, 0, rlimit.resource, Arg::ptr(&rlimit.limit), 0));
     }
+    Ok(())
 }

@@ -82,31 +82,33 @@ type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
 /// and a request that asks for little passes over the rest at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stages {
-    stages: [Option<Stage>; 16],
+    stages: [Option<Stage>; 18],
     /// A bit for each that is there, as most are not.
     asked: u32,
 }
 
 impl Stages {
-    pub(crate) const NONE: Self = Self { stages: [None; 16], asked: 0 };
+    pub(crate) const NONE: Self = Self { stages: [None; 18], asked: 0 };
 
     // Their places.
     pub(crate) const ARRIVE: usize = 0;
     pub(crate) const CGROUP: usize = 1;
     pub(crate) const SESSION: usize = 2;
     pub(crate) const LIMITS: usize = 3;
-    pub(crate) const FDS: usize = 4;
-    pub(crate) const STUB: usize = 5;
-    pub(crate) const SERVICE: usize = 6;
-    pub(crate) const ENTER: usize = 7;
-    pub(crate) const DIRS: usize = 8;
-    pub(crate) const PRIVILEGES: usize = 9;
-    pub(crate) const FILTER_EARLY: usize = 10;
-    pub(crate) const IDS: usize = 11;
-    pub(crate) const CAPABILITIES: usize = 12;
-    pub(crate) const PROCESS: usize = 13;
-    pub(crate) const HOOK: usize = 14;
-    pub(crate) const FILTER_LATE: usize = 15;
+    pub(crate) const UMASK: usize = 4;
+    pub(crate) const FDS: usize = 5;
+    pub(crate) const STUB: usize = 6;
+    pub(crate) const SERVICE: usize = 7;
+    pub(crate) const ENTER: usize = 8;
+    pub(crate) const DIRS: usize = 9;
+    pub(crate) const RLIMITS: usize = 10;
+    pub(crate) const PRIVILEGES: usize = 11;
+    pub(crate) const FILTER_EARLY: usize = 12;
+    pub(crate) const IDS: usize = 13;
+    pub(crate) const CAPABILITIES: usize = 14;
+    pub(crate) const PROCESS: usize = 15;
+    pub(crate) const HOOK: usize = 16;
+    pub(crate) const FILTER_LATE: usize = 17;
 
     /// Puts `stage` in its place.
     pub(crate) const fn put(&mut self, place: usize, stage: Stage) {
@@ -161,14 +163,9 @@ impl Stages {
 /// - Signals are set, the others closed and the mask opened when nothing is
 ///   left but exec.
 fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
-    let Input { request, .. } = *input;
-    let stages = &request.stages;
+    let stages = &input.request.stages;
     fds::drop_high(plan, input);
-    stages.ask(Stages::ARRIVE, Stages::LIMITS, plan, input)?;
-    process::umask(plan, request)?;
-    stages.ask(Stages::FDS, Stages::DIRS, plan, input)?;
-    limits::rlimits(plan, request);
-    stages.ask(Stages::PRIVILEGES, Stages::HOOK, plan, input)?;
+    stages.ask(Stages::ARRIVE, Stages::HOOK, plan, input)?;
     signals::actions(plan, input)?;
     fds::close_others(plan, input);
     signals::mask(plan, input);

@@ -11,7 +11,7 @@ use crate::capability::Sets;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::plan::op::{Tag, sys};
-use crate::plan::{Step, Writer};
+use crate::plan::{Step, Writer, tables};
 
 /// `linux/securebits.h`: a change of the uid leaves the permitted set. exec clears it.
 const SECBIT_KEEP_CAPS: u32 = 1 << 4;
@@ -20,6 +20,7 @@ const SECBIT_KEEP_CAPS: u32 = 1 << 4;
 /// permitted set while the uid changes.
 #[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn before_ids<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     let Some(capabilities) = input.request.capabilities else { return Ok(()) };
     let keeps = input.request.uid.is_some() && capabilities.sets.is_some();
     let tag = Tag::new(Step::Securebits);
@@ -46,6 +47,7 @@ pub(crate) fn before_ids<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result
 /// The other sets, which a change of the uid would have cleared.
 #[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn after_ids<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     let Some(capabilities) = input.request.capabilities else { return Ok(()) };
     if let Some(Sets { permitted, effective, inheritable }) = capabilities.sets {
         let header = plan.value([_LINUX_CAPABILITY_VERSION_3, 0]);

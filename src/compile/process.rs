@@ -6,14 +6,14 @@ use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::plan::op::{Arg, Tag, sys};
-use crate::plan::{Step, Writer};
+use crate::plan::{Step, Writer, tables};
 use crate::request::Request;
 use crate::spawn::fallback::call_hook;
 
 /// Sets the umask.
-#[inline]
-pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), Error> {
-    if let Some(mask) = request.umask {
+pub(crate) fn umask<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
+    if let Some(mask) = input.request.umask {
         if mask > 0o777 {
             return Err(Error::new(Step::Umask, 0, Errno::EINVAL));
         }
@@ -24,6 +24,7 @@ pub(super) fn umask(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(), 
 
 /// What is left to say of the process.
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     parent_death_signal(plan, input);
     no_new_privs(plan, input.request);
     super::sandbox::landlock(plan, input.request)
@@ -49,6 +50,7 @@ fn no_new_privs(plan: &mut Writer<'_>, request: &Request<'_>) {
 /// Calls the hook.
 #[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn hook<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     if let Some(hook) = &input.request.hook {
         plan.call(
             Tag::new(Step::Hook),

@@ -7,7 +7,7 @@ use core::slice;
 use super::Input;
 use crate::error::Error;
 use crate::plan::op::{Tag, sys};
-use crate::plan::{Step, Writer};
+use crate::plan::{Step, Writer, tables};
 use crate::request::{Filter, Request};
 use crate::uapi::SECCOMP_SET_MODE_FILTER;
 
@@ -23,6 +23,7 @@ pub(super) fn landlock(plan: &mut Writer<'_>, request: &Request<'_>) -> Result<(
 /// Installs the filter while there is the right to, if that is not `no_new_privs`.
 #[allow(clippy::unnecessary_wraps)] // a stage like others
 pub(crate) fn seccomp_early<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     if !input.request.no_new_privs {
         seccomp(plan, input);
     }

@@ -8,11 +8,12 @@ use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::plan::op::{Frame, InFrame, Tag, sys};
-use crate::plan::{Step, Writer};
+use crate::plan::{Step, Writer, tables};
 use crate::request::Request;
 
 /// Session, process group, terminal.
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    tables::link();
     let request = input.request;
     session(plan, request)?;
     process_group(plan, request)?;

@@ -80,9 +80,6 @@ const fn first_five(known: &[Kind]) -> [Kind; 5] {
 }
 
 signatures! { BASE, BASE_NAMES:
-    CAPSET "capset" &[CapHeader, CapData];
-    CHDIR "chdir" &[Text];
-    CHROOT "chroot" &[Text];
     CLOSE "close" &[Fd];
     CLOSE_RANGE "close_range" &[Int, Int, CloseRange];
     DUP3 "dup3" &[Fd, Fd, Int];
@@ -90,46 +87,49 @@ signatures! { BASE, BASE_NAMES:
     EXECVEAT "execveat" &[Fd, Text, Strings, Environ, At];
     EXIT "exit" &[Int];
     EXIT_GROUP "exit_group" &[Int];
-    FCHDIR "fchdir" &[Fd];
     FCNTL "fcntl" &[Fd, Fcntl, Int];
+    NANOSLEEP "nanosleep" &[Timespec, Timespec];
+    OPENAT "openat" &[Fd, Text, Octal, Octal];
+    RT_SIGACTION "rt_sigaction" &[Int, Sigaction, Sigaction, Int];
+    RT_SIGPROCMASK "rt_sigprocmask" &[Mask, Sigset, Sigset, Int];
+}
+
+// Of steps that come by a stage.
+signatures! { MORE, MORE_NAMES:
+    CAPSET "capset" &[CapHeader, CapData];
+    CHDIR "chdir" &[Text];
+    CHROOT "chroot" &[Text];
+    FCHDIR "fchdir" &[Fd];
     GETPPID "getppid" &[];
     IOCTL "ioctl" &[Fd, Ioctl, OfIoctl];
     IOPRIO_SET "ioprio_set" &[Int, Int, Int];
     LANDLOCK_RESTRICT_SELF "landlock_restrict_self" &[Fd, Int];
-    NANOSLEEP "nanosleep" &[Timespec, Timespec];
-    OPENAT "openat" &[Fd, Text, Octal, Octal];
+    MKDIRAT "mkdirat" &[Fd, Text, Octal];
+    MKNODAT "mknodat" &[Fd, Text, Octal, Int];
+    MOUNT "mount" &[Text, Text, Text, Int, Text];
+    PIVOT_ROOT "pivot_root" &[Text, Text];
     PRCTL "prctl" &[Prctl, OfPrctl, Int];
     PRLIMIT64 "prlimit64" &[Int, Int, Rlimit, Rlimit];
-    RT_SIGACTION "rt_sigaction" &[Int, Sigaction, Sigaction, Int];
-    RT_SIGPROCMASK "rt_sigprocmask" &[Mask, Sigset, Sigset, Int];
+    READLINKAT "readlinkat" &[Fd, Text, Int, Int];
+    RT_SIGTIMEDWAIT "rt_sigtimedwait" &[Sigset, Int, Timespec, Int];
     SCHED_SETAFFINITY "sched_setaffinity" &[Int, Int, Cpus];
     SCHED_SETSCHEDULER "sched_setscheduler" &[Int, Int, CInt];
     SECCOMP "seccomp" &[Int, Int, Filter];
+    SETDOMAINNAME "setdomainname" &[Text, Int];
     SETGROUPS "setgroups" &[Int, Gids];
+    SETHOSTNAME "sethostname" &[Text, Int];
+    SETNS "setns" &[Fd, Namespaces];
     SETPGID "setpgid" &[Int, Int];
     SETPRIORITY "setpriority" &[Int, Int, Int];
     SETRESGID "setresgid" &[Int, Int, Int];
     SETRESUID "setresuid" &[Int, Int, Int];
     SETSID "setsid" &[];
-    UMASK "umask" &[Octal];
-    WRITE "write" &[Fd, Text, Int];
-}
-
-// Of namespaces and services.
-signatures! { MORE, MORE_NAMES:
-    MKDIRAT "mkdirat" &[Fd, Text, Octal];
-    MKNODAT "mknodat" &[Fd, Text, Octal, Int];
-    MOUNT "mount" &[Text, Text, Text, Int, Text];
-    PIVOT_ROOT "pivot_root" &[Text, Text];
-    READLINKAT "readlinkat" &[Fd, Text, Int, Int];
-    RT_SIGTIMEDWAIT "rt_sigtimedwait" &[Sigset, Int, Timespec, Int];
-    SETDOMAINNAME "setdomainname" &[Text, Int];
-    SETHOSTNAME "sethostname" &[Text, Int];
-    SETNS "setns" &[Fd, Namespaces];
     SOCKET "socket" &[Int, Int, Int];
     SYMLINKAT "symlinkat" &[Text, Fd, Text];
+    UMASK "umask" &[Octal];
     UMOUNT2 "umount2" &[Text, Int];
     UNSHARE "unshare" &[Namespaces];
+    WRITE "write" &[Fd, Text, Int];
 }
 
 /// Where a call is listed.

@@ -9,7 +9,7 @@ use core::ptr;
 use core::slice;
 
 use super::op::{Arg, flags};
-use super::pointee::{Pointee, pointee};
+use super::pointee::{Pointee, pointees};
 use super::{HeapBuffer, Plan, Step, Storage, Writer};
 use crate::array::CStrArray;
 use crate::compile::sandbox::Program;
@@ -101,24 +101,21 @@ fn copy(plan: &Plan<'_>, writer: &mut Writer<'_>) {
         if op.flags & flags::CALL != 0 {
             args[1] = kept(op.args[1], writer);
         } else {
-            for (place, arg) in args.iter_mut().enumerate() {
-                match pointee(op, place) {
-                    Some(Pointee::Bytes(start, size)) => {
+            for (place, pointee) in pointees(op) {
+                args[place] = match pointee {
+                    Pointee::Bytes(start, size) => {
                         // SAFETY: There is as much as it says.
                         let copied = unsafe { writer.bytes(start, size) };
-                        *arg = Arg::raw(copied.cast());
+                        Arg::raw(copied.cast())
                     }
-                    Some(Pointee::Filter(filter)) => {
+                    Pointee::Filter(filter) => {
                         // SAFETY: A slice of integers.
                         let start =
                             unsafe { writer.bytes(filter.as_ptr().cast(), size_of_val(filter)) };
-                        *arg = writer.value(Program::new(filter).at(start.cast()));
+                        writer.value(Program::new(filter).at(start.cast()))
                     }
-                    Some(Pointee::Strings(array, which)) => {
-                        *arg = strings(array, writer, &mut known[which]);
-                    }
-                    None => {}
-                }
+                    Pointee::Strings(array, which) => strings(array, writer, &mut known[which]),
+                };
             }
         }
         writer.copy(op, args);

@@ -25,10 +25,15 @@ pub(crate) enum Pointee<'a> {
     Filter(&'a [Filter]),
 }
 
-/// What argument `place` of `op`, one that `compile` made and that is no call of Rust,
-/// points to; `None` if it is no pointer to what lives as long as the plan.
-pub(crate) fn pointee<'a>(op: &Op<'a>, place: usize) -> Option<Pointee<'a>> {
-    let (_, kinds) = kinds(op)?;
+/// What the arguments of `op`, one that `compile` made and that is no call of Rust, point
+/// to: those that are pointers to what lives as long as the plan, by their places.
+pub(crate) fn pointees<'a>(op: &Op<'a>) -> impl Iterator<Item = (usize, Pointee<'a>)> {
+    let kinds = kinds(op).map_or(&[][..], |(_, kinds)| kinds);
+    let kinds = kinds.iter().enumerate();
+    kinds.filter_map(|(place, kind)| Some((place, pointee(op, place, *kind)?)))
+}
+
+fn pointee<'a>(op: &Op<'a>, place: usize, kind: Kind) -> Option<Pointee<'a>> {
     let from_frame = place == 2 && op.flags & flags::FRAME != 0;
     let arg = op.args.get(place).filter(|arg| !from_frame && arg.value() != 0)?;
     let start = arg.as_ptr::<u8>();
@@ -40,7 +45,7 @@ pub(crate) fn pointee<'a>(op: &Op<'a>, place: usize) -> Option<Pointee<'a>> {
         let before = op.args.get(place.wrapping_sub(1));
         before.is_some_and(|before| before.value() == command as isize)
     };
-    let size = match kinds.get(place)? {
+    let size = match kind {
         Kind::OfIoctl if of_command(TIOCSPGRP) => size_of::<i32>(),
         Kind::OfIoctl if of_command(SIOCSIFFLAGS) => size_of::<Ifreq>(),
         Kind::OfPrctl if of_command(PR_SET_NAME) => {
@@ -64,7 +69,7 @@ pub(crate) fn pointee<'a>(op: &Op<'a>, place: usize) -> Option<Pointee<'a>> {
         }
         Kind::Cpus => before(),
         Kind::Gids => before() * size_of::<u32>(),
-        kind @ (Kind::Strings | Kind::Environ) => {
+        Kind::Strings | Kind::Environ => {
             // SAFETY: `compile` made the op with such an array, which lives as long as
             // the plan.
             let array = unsafe { CStrArray::from_ptr(start.cast()) };

@@ -32,15 +32,6 @@ fn names(kind: Kind) -> &'static [(u32, &'static str)] {
             (uapi::F_SETFD, "F_SETFD"),
             (uapi::F_DUPFD_CLOEXEC, "F_DUPFD_CLOEXEC"),
         ],
-        Ioctl => &[(TIOCSCTTY, "TIOCSCTTY"), (TIOCSPGRP, "TIOCSPGRP")],
-        Prctl => &[
-            (PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"),
-            (PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS"),
-            (PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS"),
-            (PR_CAPBSET_DROP, "PR_CAPBSET_DROP"),
-            (PR_SET_SECUREBITS, "PR_SET_SECUREBITS"),
-            (PR_CAP_AMBIENT, "PR_CAP_AMBIENT"),
-        ],
         Mask => &[(uapi::SIG_SETMASK, "SIG_SETMASK")],
         At => &[(uapi::AT_EMPTY_PATH, "AT_EMPTY_PATH")],
         CloseRange => &[
@@ -204,33 +195,44 @@ fn name(names: &[(u32, &'static str)], value: isize) -> Option<&'static str> {
     names.iter().find(|(number, _)| *number as isize == value).map(|(_, name)| *name)
 }
 
-/// Prints an argument that few calls have: kinds of namespaces, some of `prctl`.
+/// Prints an argument of a kind that only calls of stages have, if it has a name.
 pub(super) fn more(
     f: &mut fmt::Formatter<'_>,
     kind: Kind,
     value: isize,
 ) -> Result<bool, fmt::Error> {
-    let prctls = [
-        (PR_SET_NAME, "PR_SET_NAME"),
-        (PR_GET_NAME, "PR_GET_NAME"),
-        (PR_SET_TIMERSLACK, "PR_SET_TIMERSLACK"),
-        (PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER"),
-    ];
-    match kind {
-        Prctl => {
-            let name = name(&prctls, value);
-            return f.write_str(name.unwrap_or_default()).map(|()| name.is_some());
-        }
-        Namespaces => {}
+    let names: &[(u32, &'static str)] = match kind {
+        Ioctl => &[(TIOCSCTTY, "TIOCSCTTY"), (TIOCSPGRP, "TIOCSPGRP")],
+        Prctl => &PRCTLS,
+        Namespaces => return namespaces(f, value as u32).map(|()| true),
         _ => return Ok(false),
-    }
+    };
+    let name = name(names, value);
+    f.write_str(name.unwrap_or_default()).map(|()| name.is_some())
+}
+
+static PRCTLS: [(u32, &str); 10] = [
+    (PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG"),
+    (PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS"),
+    (PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS"),
+    (PR_CAPBSET_DROP, "PR_CAPBSET_DROP"),
+    (PR_SET_SECUREBITS, "PR_SET_SECUREBITS"),
+    (PR_CAP_AMBIENT, "PR_CAP_AMBIENT"),
+    (PR_SET_NAME, "PR_SET_NAME"),
+    (PR_GET_NAME, "PR_GET_NAME"),
+    (PR_SET_TIMERSLACK, "PR_SET_TIMERSLACK"),
+    (PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER"),
+];
+
+/// Prints kinds of namespaces.
+fn namespaces(f: &mut fmt::Formatter<'_>, flags: u32) -> fmt::Result {
     let mut before = "CLONE_NEW";
-    for (_, name) in KINDS.iter().filter(|(flag, _)| value as u32 & flag != 0) {
+    for (_, name) in KINDS.iter().filter(|(flag, _)| flags & flag != 0) {
         f.write_str(before)?;
         f.write_str(name)?;
         before = "|CLONE_NEW";
     }
-    Ok(true)
+    Ok(())
 }
 
 /// What follows `CLONE_NEW`.

@@ -254,7 +254,28 @@ environment|inherit the environment\n\
 mode|choose a mode\n\
 report|prepare the report\n\
 clone|clone the child\n\
-\n\n\n\n\n\
+\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\
+move|move a descriptor\n\
+open|open a file\n\
+close|close a descriptor\n\
+\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\
+signal|set a signal's action\n\
+close others|close the others\n\
+signal mask|set the signal mask\n\
+exec|execute the program\n\
+exit|exit\n\
+child|start the program\n\
+pidfd|open the pidfd";
+
+/// Those of the steps that come by a [stage](crate::compile::Stages), with an empty line for
+/// each of the others.
+pub(super) static MORE_TEXTS: &str = "\
+\n\n\n\n\n\n\
+set_tid|choose the pid\n\
+uid map|map the user ids\n\
+gid map|map the group ids\n\
+parent hook|run the parent's hook\n\
+wait|wait for the parent\n\
 shield|block the signals\n\
 cgroup|enter the cgroup\n\
 session|start a session\n\
@@ -267,11 +288,20 @@ affinity|set the CPU affinity\n\
 ioprio|set the I/O priority\n\
 oom|set oom_score_adj\n\
 umask|set the umask\n\
-move|move a descriptor\n\
-open|open a file\n\
-close|close a descriptor\n\
+\n\n\n\
 stub|execute the stub\n\
-\n\n\n\n\n\n\n\n\n\n\n\n\
+listen fds|pass the descriptors to listen on\n\
+coredump filter|set coredump_filter\n\
+timer slack|set the timer slack\n\
+subreaper|become a subreaper\n\
+join|join a namespace\n\
+namespaces|make new namespaces\n\
+clock offsets|set the clocks\n\
+hostname|set the host name\n\
+domainname|set the domain name\n\
+loopback|switch the loopback device on\n\
+file system|furnish the mount namespace\n\
+pivot root|pivot the root\n\
 root|change the root\n\
 cwd|chdir to the working directory\n\
 rlimit|set a resource limit\n\
@@ -286,36 +316,7 @@ ambient|set the ambient capabilities\n\
 pdeathsig|set the parent death signal\n\
 no_new_privs|set no_new_privs\n\
 landlock|restrict by Landlock\n\
-hook|run the hook\n\
-signal|set a signal's action\n\
-close others|close the others\n\
-signal mask|set the signal mask\n\
-exec|execute the program\n\
-exit|exit\n\
-child|start the program\n\
-pidfd|open the pidfd";
-
-/// Those of namespaces and services, with an empty line for each of the others.
-pub(super) static MORE_TEXTS: &str = "\
-\n\n\n\n\n\n\
-set_tid|choose the pid\n\
-uid map|map the user ids\n\
-gid map|map the group ids\n\
-parent hook|run the parent's hook\n\
-wait|wait for the parent\n\
-\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\
-listen fds|pass the descriptors to listen on\n\
-coredump filter|set coredump_filter\n\
-timer slack|set the timer slack\n\
-subreaper|become a subreaper\n\
-join|join a namespace\n\
-namespaces|make new namespaces\n\
-clock offsets|set the clocks\n\
-hostname|set the host name\n\
-domainname|set the domain name\n\
-loopback|switch the loopback device on\n\
-file system|furnish the mount namespace\n\
-pivot root|pivot the root";
+hook|run the hook";
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use linux_raw_sys::general as uapi;
 
-use self::around::{OTHER_PIDS, WAITS};
+use self::around::{OTHER_PIDS, WAITS, Wanted};
 use crate::arch::{self, CloneArgs, Start};
 use crate::compile::{self, Caller, Input};
 use crate::environ;
@@ -35,7 +35,7 @@ use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::low::{Lent, LowFds};
-use crate::mode::{self, Mode, Modes, Reason};
+use crate::mode::{self, Mode, Modes};
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
@@ -121,8 +121,10 @@ impl Request<'_> {
     pub fn needed(&self) -> Result<Needed, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         // A table that is shared takes more ops than one that is not.
-        let caller = Caller { sources_open: true, ..caller(self, Attempt::on(kernel)) };
-        compile::needed(&self.input(kernel, caller)?.0)
+        let around = (self.around.look)(self);
+        let (mode, _) = mode::choose(self, kernel, around)?;
+        let caller = Caller { sources_open: true, ..caller(self, Attempt::on(kernel), around) };
+        compile::needed(&self.input(kernel, mode, caller))
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
@@ -188,28 +190,31 @@ impl Request<'_> {
     }
 
     fn spawn_on(&self, attempt: Attempt, storage: Storage<'_>) -> Result<Process, Error> {
-        self.plan_on(attempt, storage)?.run()
+        // Not moved from where it is made.
+        match &self.plan_on(attempt, storage) {
+            Ok(plan) => plan.run(),
+            Err(error) => Err(*error),
+        }
     }
 
     fn plan_on<'s>(&'s self, attempt: Attempt, storage: Storage<'s>) -> Result<Plan<'s>, Error> {
-        let (input, reason) = self.input(attempt.kernel, caller(self, attempt))?;
+        let around = (self.around.look)(self);
+        let (mode, reason) = mode::choose(self, attempt.kernel, around)?;
+        let input = self.input(attempt.kernel, mode, caller(self, attempt, around));
         compile::compile(&input, reason, storage)
     }
 
-    /// What is compiled, in the mode that is chosen, and why it is that.
-    fn input<'s>(
-        &'s self,
-        kernel: Kernel,
-        caller: Caller<'s>,
-    ) -> Result<(Input<'s>, Reason), Error> {
-        let (mode, reason) = mode::choose(self, kernel, caller.around)?;
+    /// What is compiled, in `mode` if that will do.
+    #[allow(clippy::inline_always)] // or it would be copied
+    #[inline(always)]
+    fn input<'s>(&'s self, kernel: Kernel, mode: Mode, caller: Caller<'s>) -> Input<'s> {
         let mut input = Input::new(self, kernel, mode, caller);
         // Too many steps may come before a stub, which shows when they are counted.
         if mode == Mode::Stub && compile::needed(&input).is_err_and(|error| self.is_for_fork(error))
         {
             input.mode = Mode::Fork;
         }
-        Ok((input, reason))
+        input
     }
 }
 
@@ -284,8 +289,8 @@ impl Frame {
 fn caller<'a>(
     request: &'a Request<'a>,
     Attempt { kernel, parent_is_outside }: Attempt,
+    around: Wanted,
 ) -> Caller<'a> {
-    let around = (request.around.look)(request);
     let waits = around.has(WAITS);
     let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some() || waits;
     let mut ignored = SigSet::EMPTY;

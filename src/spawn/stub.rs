@@ -34,7 +34,7 @@ use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::Mode;
 use crate::plan::op::{Arg, Call, Op, Tag, flags, sys};
-use crate::plan::pointee::{Pointee, pointee};
+use crate::plan::pointee::{Pointee, pointees};
 use crate::plan::{Plan, Step, Storage, Writer};
 use crate::process::Process;
 use crate::request::{Groups, OtherFds, RawFd, Request};
@@ -447,8 +447,7 @@ impl Layout {
     /// Calls `tell` for each argument of `op` that is a pointer, with its place, its new
     /// address, and what it points to unless that was there already.
     fn visit(&mut self, op: &Op<'_>, tell: &mut dyn FnMut(usize, usize, Option<Pointee<'_>>)) {
-        for place in 0..op.args.len() {
-            let Some(pointee) = pointee(op, place) else { continue };
+        for (place, pointee) in pointees(op) {
             let known = match pointee {
                 Pointee::Bytes(..) | Pointee::Filter(_) => None,
                 Pointee::Strings(array, which) => {
