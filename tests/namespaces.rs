@@ -15,7 +15,7 @@ use crate::common::{
     report, with_own_memory,
 };
 
-const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 /// The namespaces of process `pid`.
 fn of_process(pid: &str) -> Vec<String> {
@@ -92,7 +92,7 @@ fn a_childs_parent_death_signal_is_set_in_another_pid_namespace_too() {
 }
 
 /// Becomes a user without privileges, as one who was never anybody else.
-fn become_nobody() {
+pub(crate) fn become_nobody() {
     // SAFETY: No group.
     assert_eq!(unsafe { libc::setgroups(0, std::ptr::null()) }, 0);
     // SAFETY: Touches no memory.
@@ -105,7 +105,7 @@ fn become_nobody() {
 }
 
 /// Whether somebody without privileges may make a user namespace; says so if not.
-fn users_may_make() -> bool {
+pub(crate) fn users_may_make() -> bool {
     let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     let clone = fs::read_to_string("/proc/sys/kernel/unprivileged_userns_clone");
     let may = limit.trim() != "0" && clone.map_or(true, |value| value.trim() != "0");

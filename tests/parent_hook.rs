@@ -1,6 +1,8 @@
 //! What the parent does while the child waits.
 
+use std::ffi::CStr;
 use std::fs;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
@@ -14,13 +16,12 @@ use crate::common::child::{End, ending};
 use crate::common::fork::Sleeper;
 use crate::common::seccomp::Refuse;
 use crate::common::{
-    Remains, Reporter, Room, each_setup, failure, is_root, isolated, may_change_credentials,
-    refused,
+    Remains, Reporter, Room, TempDir, each_setup, failure, forked, is_root, isolated,
+    may_change_credentials, refused, report,
 };
 #[cfg(feature = "alloc")]
 use crate::namespaces::may_make;
-
-const NOBODY: u32 = 65534;
+use crate::namespaces::{NOBODY, become_nobody, users_may_make};
 
 #[test]
 fn a_parents_hook_runs_while_the_child_waits() {
@@ -53,6 +54,63 @@ fn a_parents_hook_runs_while_the_child_waits() {
             assert_eq!(child.number("pdeathsig"), 0, "{setup:?}");
         }
     });
+}
+
+#[test]
+fn newuidmap_gives_ids_to_somebody_without_privileges() {
+    isolated(|| {
+        if !users_may_make() {
+            return;
+        }
+        let needed = ["/usr/bin/newuidmap", "/etc/subuid", "/etc/subgid"];
+        if !needed.iter().all(|path| Path::new(path).exists()) {
+            println!("skipped: newuidmap, which is not installed");
+            return;
+        }
+        let dir = TempDir::new();
+        forked(|| {
+            allow_ids(&dir.join("ids"));
+            become_nobody();
+            let hook = |pid: i32| {
+                for helper in ["/usr/bin/newuidmap", "/usr/bin/newgidmap"] {
+                    let mut command = std::process::Command::new(helper);
+                    let own = NOBODY.to_string();
+                    let map = ["0", &own, "1", "1", "100000", "999"];
+                    let status = command.arg(pid.to_string()).args(map).status();
+                    assert!(status.expect("a helper").success(), "{helper}");
+                }
+                Ok(())
+            };
+            let namespaces = Namespaces::new(NsSet::USER);
+            for setup in each_setup().into_iter().filter(|setup| setup.mode == Mode::Fork) {
+                let seen = report(setup, |r| {
+                    r.namespaces(&namespaces).parent_hook(ParentHook::new(&hook)).uid(7).gid(8);
+                });
+                assert_eq!(seen.get("uid_map"), "0 65534 1|1 100000 999", "{setup:?}");
+                assert_eq!(seen.get("gid_map"), "0 65534 1|1 100000 999", "{setup:?}");
+                assert_eq!((seen.get("Uid"), seen.get("Gid")), ("7 7 7 7", "8 8 8 8"));
+            }
+        });
+    });
+}
+
+/// Lets `NOBODY` have ids from 100,000 on, by `file`, in a mount namespace of this process's
+/// own.
+fn allow_ids(file: &CStr) {
+    let path = file.to_str().expect("a plain path");
+    fs::write(path, format!("{NOBODY}:100000:999\n")).expect("ours");
+    let none = std::ptr::null();
+    // SAFETY: Touches no memory.
+    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNS) }, 0);
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    // SAFETY: A C string, and nothing else is read.
+    assert_eq!(unsafe { libc::mount(none, c"/".as_ptr(), none, private, none.cast()) }, 0);
+    for target in [c"/etc/subuid", c"/etc/subgid"] {
+        let (from, to) = (file.as_ptr(), target.as_ptr());
+        // SAFETY: C strings, and nothing else is read.
+        let bound = unsafe { libc::mount(from, to, none, libc::MS_BIND, none.cast()) };
+        assert_eq!(bound, 0, "{target:?}: {}", std::io::Error::last_os_error());
+    }
 }
 
 #[test]
