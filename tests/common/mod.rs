@@ -138,6 +138,15 @@ pub(crate) fn can_detach(kernel: Kernel) -> bool {
 }
 
 impl Setup {
+    /// Whether a child sends no signal until it executes something, so that its death before
+    /// that is not taken for anything else; says so if this system cannot do that.
+    pub(crate) fn has_no_exit_signal(self) -> bool {
+        if !Kernel::current().expect("known").has(Feature::NoExitSignal) {
+            println!("skipped: death before exec, of which this system always sends SIGCHLD");
+        }
+        self.kernel.has(Feature::NoExitSignal)
+    }
+
     /// Has `request` spawn this way.
     pub(crate) fn apply(self, request: &mut Request<'_>) {
         request.kernel(self.kernel);
