@@ -18,9 +18,16 @@
         .set    LAST,   4
         .set    CALL,   5
         .set    FRAME,  6
+        .set    STOP,   7
+
+        .set    EACCES, 13
+        .set    ETIMEDOUT, 110
+        .set    ESTALE, 116
 
         .set    EINTR,  4
         .set    EPROTO, 71
+
+        .set    UNLESS_SAME, 255
 
         .section .text.rawspawn_child,"ax",%progbits
         .globl  rawspawn_child
@@ -34,6 +41,8 @@ rawspawn_child:
         ldrb    w10, [x20, #6]          // Op.flags, for the whole op
         ldrb    w9, [x20, #7]           // Op.guard: run only after this errno
         cbz     w9, .Lrun
+        cmp     w9, #UNLESS_SAME
+        b.eq    .Lunless_same
         cmp     w9, w23
         b.ne    .Lskip
 .Lrun:
@@ -65,6 +74,12 @@ rawspawn_child:
         add     x20, x20, #64
         b       .Lop
 
+.Lunless_same:
+        ldr     x9, [x20, #16]
+        cmp     x23, x9
+        b.ne    .Lrun
+        b       .Lskip
+
 .Lunexpected:
         mov     w0, #-EPROTO
 .Lerror:
@@ -78,6 +93,19 @@ rawspawn_child:
         tbz     w10, #EXEC, .Lfailed
         cmp     w0, #EINTR              // nothing has happened: the same op again
         b.eq    .Lop
+        tbz     w10, #STOP, .Lgo_on
+        cmp     w0, #EACCES
+        b.eq    .Lgo_on
+        cmp     w0, #ETIMEDOUT
+        b.eq    .Lgo_on
+        cmp     w0, #ESTALE
+        b.eq    .Lgo_on
+        ldr     w9, [x20, #56]
+        cmp     w0, #31
+        b.hi    .Lfailed
+        lsr     w9, w9, w0
+        tbz     w9, #0, .Lfailed
+.Lgo_on:
         mov     w23, w0
         tbnz    w22, #16, .Lskip        // the first strong errno stays
         mov     w22, w0

@@ -18,9 +18,16 @@
         .set    LAST,   16
         .set    CALL,   32
         .set    FRAME,  64
+        .set    STOP,   128
+
+        .set    EACCES, 13
+        .set    ETIMEDOUT, 110
+        .set    ESTALE, 116
 
         .set    EINTR,  4
         .set    EPROTO, 71
+
+        .set    UNLESS_SAME, 255
 
         .section .text.rawspawn_child,"ax",@progbits
         .globl  rawspawn_child
@@ -33,6 +40,8 @@ rawspawn_child:
 .Lop:
         lbu     t0, 7(s2)               // Op.guard: run only after this errno
         beqz    t0, .Lrun
+        li      t1, UNLESS_SAME
+        beq     t0, t1, .Lunless_same
         bne     t0, s5, .Lskip
 .Lrun:
         lwu     a7, 0(s2)
@@ -73,6 +82,11 @@ rawspawn_child:
         addi    s2, s2, 64
         j       .Lop
 
+.Lunless_same:
+        ld      t0, 16(s2)
+        bne     t0, s5, .Lrun
+        j       .Lskip
+
 .Lunexpected:
         li      a0, -EPROTO
 .Lerror:
@@ -85,6 +99,21 @@ rawspawn_child:
         beqz    t0, .Lfailed
         li      t0, EINTR               // nothing has happened: the same op again
         beq     a0, t0, .Lop
+        andi    t0, t1, STOP
+        beqz    t0, .Lgo_on
+        li      t0, EACCES
+        beq     a0, t0, .Lgo_on
+        li      t0, ETIMEDOUT
+        beq     a0, t0, .Lgo_on
+        li      t0, ESTALE
+        beq     a0, t0, .Lgo_on
+        li      t0, 31
+        bgtu    a0, t0, .Lfailed
+        lwu     t0, 56(s2)
+        srl     t0, t0, a0
+        andi    t0, t0, 1
+        beqz    t0, .Lfailed
+.Lgo_on:
         mv      s5, a0
         bgtu    s4, t2, .Lskip          // the first strong errno stays
         mv      s4, a0

@@ -22,9 +22,16 @@
         .set    LAST,   16      // no exec op follows: report
         .set    CALL,   32      // not a system call: see the second entry
         .set    FRAME,  64      // the third argument counts from the frame
+        .set    STOP,   128     // go on only after a weak errno, or one of these:
+
+        .set    EACCES, 13
+        .set    ETIMEDOUT, 110
+        .set    ESTALE, 116
 
         .set    EINTR,  4
         .set    EPROTO, 71
+
+        .set    UNLESS_SAME, 255 // a guard: the kept result is not the second argument
 
         .section .text.rawspawn_child,"ax",@progbits
         .globl  rawspawn_child
@@ -38,6 +45,8 @@ rawspawn_child:
         movzx   eax, byte ptr [r15 + 7] // Op.guard: run only after this errno
         test    eax, eax
         jz      .Lrun
+        cmp     eax, UNLESS_SAME
+        je      .Lunless_same
         cmp     eax, r12d
         jne     .Lskip
 .Lrun:
@@ -70,6 +79,11 @@ rawspawn_child:
         add     r15, 64
         jmp     .Lop
 
+.Lunless_same:
+        cmp     r12, [r15 + 16]
+        jne     .Lrun
+        jmp     .Lskip
+
 .Lunexpected:
         mov     eax, -EPROTO
 .Lerror:
@@ -83,6 +97,20 @@ rawspawn_child:
         jz      .Lfailed
         cmp     eax, EINTR              // nothing has happened: the same op again
         je      .Lop
+        test    byte ptr [r15 + 6], STOP
+        jz      .Lgo_on
+        cmp     eax, EACCES
+        je      .Lgo_on
+        cmp     eax, ETIMEDOUT
+        je      .Lgo_on
+        cmp     eax, ESTALE
+        je      .Lgo_on
+        mov     ecx, [r15 + 56]
+        cmp     eax, 31
+        ja      .Lfailed
+        bt      ecx, eax
+        jnc     .Lfailed
+.Lgo_on:
         mov     r12d, eax
         cmp     r13d, 0xffff            // the first strong errno stays
         ja      .Lskip

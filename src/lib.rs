@@ -77,6 +77,7 @@ mod low;
 mod mode;
 mod namespaces;
 mod plan;
+mod posix;
 mod process;
 mod request;
 mod signal;
@@ -104,6 +105,7 @@ pub use namespaces::{FsAction, IdRange, Join, Namespaces, NsSet};
 pub use plan::{Buffer, Needed, Plan, Step, Storage};
 #[cfg(feature = "alloc")]
 pub use plan::{HeapBuffer, OwnedPlan};
+pub use posix::{FileAction, PosixSpawn};
 pub use process::Process;
 pub use request::{
     CurrentDir, Exec, FdAction, Filter, Groups, Hook, HookFn, ListenFds, OtherFds, ParentHook,

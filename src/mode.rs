@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::plan::Step;
 use crate::request::Request;
-use crate::spawn::around::{EXPOSES, JOINS_USER, OWN_MEMORY, SHARES_SCORE, WAITS, Wanted};
+use crate::spawn::around::{CREDENTIALS, EXPOSES, OWN_MEMORY, SHARES_SCORE, WAITS, Wanted};
 
 /// Who shares memory with whom until exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +87,7 @@ pub(crate) fn choose(
     let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
     let against = if around.has(EXPOSES) {
         Some(Reason::Namespaces)
-    } else if request.changes_credentials() || around.has(JOINS_USER) {
+    } else if request.changes_credentials() || around.has(CREDENTIALS) {
         Some(Reason::Credentials)
     } else if has_hook {
         Some(Reason::Hook)

@@ -10,13 +10,14 @@ use linux_raw_sys::general as uapi;
 use crate::array::CStrArray;
 use crate::capability::Capabilities;
 use crate::compile::{
-    Stages, dirs, exec, fds, ids, limits, namespaces, privileges, process, sandbox, service,
+    Stages, dirs, exec, fds, ids, limits, namespaces, posix, privileges, process, sandbox, service,
     session,
 };
 use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::mode::Modes;
 use crate::namespaces::Namespaces;
+use crate::posix::PosixSpawn;
 use crate::signal::SigSet;
 use crate::spawn::around::{AROUND, AroundFns, PLAIN};
 use crate::spawn::{STUB, Stub, copy};
@@ -328,6 +329,7 @@ pub struct Request<'a> {
     pub(crate) listen_fds: Option<&'a ListenFds<'a>>,
     pub(crate) namespaces: Option<&'a Namespaces<'a>>,
     pub(crate) parent_hook: Option<ParentHook<'a>>,
+    pub(crate) posix: Option<&'a PosixSpawn<'a>>,
     pub(crate) hook: Option<Hook<'a>>,
     pub(crate) pidfd: bool,
     #[cfg(feature = "alloc")]
@@ -384,6 +386,7 @@ impl<'a> Request<'a> {
             listen_fds: None,
             namespaces: None,
             parent_hook: None,
+            posix: None,
             hook: None,
             pidfd: false,
             #[cfg(feature = "alloc")]
@@ -1097,6 +1100,32 @@ impl<'a> Request<'a> {
         self.stages.put(Stages::ENTER, namespaces::enter);
         self.with_around();
         self.with_stub();
+        self
+    }
+
+    /// Does what `posix_spawn(3)` does, in its order, before all that changes descriptors by
+    /// other options: see [`PosixSpawn`].
+    ///
+    /// A program is looked up ([`Exec::Search`]) by execvp(3)'s rule then: what is no
+    /// directory entry leads on to the next directory, `EACCES` does too, and is the error in the
+    /// end; any other error is the end. And the arguments may be none at all.
+    ///
+    /// # Errors
+    ///
+    /// - [`Step::FileAction`](crate::Step::FileAction) with the position of the action and the
+    ///   errors of its call; with `EINVAL`, before any process exists: there are some, and other
+    ///   descriptors are not inherited ([`OtherFds::Inherit`]).
+    /// - [`Step::Scheduler`](crate::Step::Scheduler), [`Step::Session`](crate::Step::Session),
+    ///   [`Step::ProcessGroup`](crate::Step::ProcessGroup), [`Step::Uid`](crate::Step::Uid),
+    ///   [`Step::Gid`](crate::Step::Gid) with the errors of those calls.
+    ///
+    /// # See
+    ///
+    /// `posix_spawn(3)`.
+    pub const fn posix(&mut self, posix: &'a PosixSpawn<'a>) -> &mut Self {
+        self.posix = Some(posix);
+        self.stages.put(Stages::POSIX, posix::stage);
+        self.with_around();
         self
     }
 

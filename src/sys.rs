@@ -68,6 +68,11 @@ pub(crate) fn getdents64(fd: RawFd, buffer: &mut [MaybeUninit<u64>; 64]) -> Resu
     Ok(unsafe { core::slice::from_raw_parts(start.cast(), words) })
 }
 
+/// `RLIMIT_NOFILE`: the soft limit.
+pub(crate) fn soft_descriptor_limit() -> Result<u64, Errno> {
+    limit(uapi::RLIMIT_NOFILE).map(|limit| limit.rlim_cur)
+}
+
 /// `RLIMIT_NOFILE`: the greater of the soft and the hard limit.
 pub(crate) fn descriptor_limit() -> Result<u64, Errno> {
     limit(uapi::RLIMIT_NOFILE).map(|limit| limit.rlim_cur.max(limit.rlim_max))
@@ -498,6 +503,18 @@ pub(crate) fn file_size_limit() -> Result<u64, Errno> {
 pub(crate) fn setns(fd: RawFd, kinds: u32) -> Result<(), Errno> {
     // SAFETY: setns(2) touches no memory.
     ret(unsafe { sc::syscall2(sc::nr::SETNS, fd as usize, kinds as usize) }).map(drop)
+}
+
+/// `getgid()`.
+pub(crate) fn getgid() -> u32 {
+    // SAFETY: getgid(2) touches no memory.
+    (unsafe { sc::syscall0(sc::nr::GETGID) }) as u32
+}
+
+/// `getuid()`.
+pub(crate) fn getuid() -> u32 {
+    // SAFETY: getuid(2) touches no memory.
+    (unsafe { sc::syscall0(sc::nr::GETUID) }) as u32
 }
 
 /// `getegid()`.

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{
     Buffer, CStrArray, CStrPtr, CapSet, Capabilities, Cause, CurrentDir, Errno, Error, Exec,
-    FdAction, Feature, Filter, FsAction, Groups, Hook, IdRange, Join, Kernel, ListenFds, Mode,
-    Modes, Namespaces, NsSet, OtherFds, ParentHook, Request, Rlimit, Scheduler, SigSet, Step, argv,
+    FdAction, Feature, FileAction, Filter, FsAction, Groups, Hook, IdRange, Join, Kernel,
+    ListenFds, Mode, Modes, Namespaces, NsSet, OtherFds, ParentHook, PosixSpawn, Request, Rlimit,
+    Scheduler, SigSet, Step, argv,
 };
 
 use crate::common::seccomp::{First, Refuse, killing};
@@ -270,6 +271,12 @@ fn what_a_filter_refuses() -> Vec<Case> {
         Case::refusing(Step::Move, libc::SYS_fcntl, io, |r| {
             r.fds(&[FdAction::Map { parent_fd: 1, child_fd: 1 }]);
         }),
+        Case::refusing(Step::FileAction, libc::SYS_fchdir, io, |r| {
+            const POSIX: PosixSpawn<'_> = PosixSpawn::new()
+                .actions(&[FileAction::Chdir { path: c"/" }, FileAction::Fchdir { fd: 0 }]);
+            r.other_fds(OtherFds::Inherit).posix(&POSIX);
+        })
+        .at(1),
         Case::refusing(Step::Open, libc::SYS_openat, Errno::ENFILE, |r| {
             r.fds(&[MISSING]);
         }),
@@ -374,6 +381,11 @@ fn refused_of_namespaces() -> Vec<Case> {
 
 fn refused_of_processes() -> Vec<Case> {
     vec![
+        Case::new(Step::FileAction, Errno::EINVAL, |r| {
+            const POSIX: PosixSpawn<'_> =
+                PosixSpawn::new().actions(&[FileAction::Chdir { path: c"/" }]);
+            r.posix(&POSIX);
+        }),
         Case::new(Step::Arguments, Errno::EINVAL, |r| {
             *r = Request::new(Exec::Path(c"/bin/true"), CStrArray::EMPTY);
         }),
@@ -478,7 +490,9 @@ fn fits(case: &Case, setup: Setup) -> bool {
     let is_parents = case.refuse.iter().any(|refuse| refuse.call == libc::SYS_fcntl);
     let fits = match setup.mode {
         Mode::Fork => case.step != Step::Stub,
-        Mode::Stub => case.step != Step::Hook && !exposes && !is_parents,
+        Mode::Stub => {
+            !matches!(case.step, Step::Hook | Step::FileAction) && !exposes && !is_parents
+        }
         _ => !own_memory && case.step != Step::Stub,
     };
     fits && (newest || case.refuse.is_empty())

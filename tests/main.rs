@@ -27,6 +27,7 @@ mod modes;
 mod namespaces;
 mod parent_hook;
 mod plans;
+mod posix;
 mod privileges;
 mod processes;
 mod services;

@@ -9,7 +9,7 @@ use crate::common::{each_setup, failure, isolated, report};
 use rawspawn::{Errno, FdAction, Step};
 
 /// A new terminal: its master and its slave.
-fn terminal() -> Option<(OwnedFd, OwnedFd)> {
+pub(crate) fn terminal() -> Option<(OwnedFd, OwnedFd)> {
     let (mut master, mut slave) = (-1, -1);
     // SAFETY: Writes two numbers; the rest is not wanted. Some C libraries take
     // the last two as pointers to const.

@@ -194,3 +194,39 @@ fn the_epilogue_has_a_second_way_out() {
     let ops = [with(sys!(FCHDIR, BAD), Op::ok_any), EPILOGUE[1]];
     assert_eq!(run(&ops), End::Exit(127));
 }
+
+#[test]
+fn an_errno_that_is_not_weak_can_be_the_end() {
+    let report = |paths: &[&core::ffi::CStr]| {
+        let mut ops: Vec<_> = paths.iter().map(|path| *exec(path).stop()).collect();
+        ops.last_mut().expect("one").flags |= flags::LAST;
+        run(&ops)
+    };
+    let (noent, notdir, access) = (c"/nonexistent", c"/dev/null/below", c"/");
+    let long = std::ffi::CString::new(std::vec![b'x'; 5000]).expect("no NUL");
+    let name_too_long = Errno::ENAMETOOLONG.raw();
+    assert_eq!(report(&[noent, notdir]), End::Failed { op: 1, errno: 20 });
+    // One is kept, and does not end it.
+    assert_eq!(report(&[access, noent]), End::Failed { op: 0, errno: 13 });
+    // Any other ends it, as the error, whatever was kept.
+    assert_eq!(report(&[&long, access]), End::Failed { op: 0, errno: name_too_long });
+    assert_eq!(report(&[access, &long, noent]), End::Failed { op: 1, errno: name_too_long });
+    // A number among the bits of a word, and not of its bits: too many arguments.
+    let exit_if_reached = [*exec(noent).stop(), exit(9)];
+    assert_eq!(run(&exit_if_reached), End::Exit(9));
+}
+
+#[test]
+fn an_op_can_be_passed_over_if_the_result_is_a_number() {
+    let open = with(sys!(OPENAT, uapi::AT_FDCWD, c"/dev/null", 0, 0), Op::save);
+    // The lowest free number, which two files have one after the other.
+    let fd = {
+        let file = std::fs::File::open("/dev/null").expect("a device");
+        std::os::fd::AsRawFd::as_raw_fd(&file)
+    };
+    let close = |other| *op(sys!(CLOSE, Saved)).unless_same(other);
+    let check = op(sys!(FCNTL, Saved, 1, 0));
+    assert_eq!(run(&[open, close(fd), check, exit(5)]), End::Exit(5));
+    assert_eq!(run(&[open, close(fd + 1), check, exit(5)]), End::Failed { op: 2, errno: 9 });
+    assert_eq!(run(&[open, close(255), check, exit(5)]), End::Failed { op: 2, errno: 9 });
+}

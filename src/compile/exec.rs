@@ -53,7 +53,7 @@ pub(crate) fn stub_stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result
 #[inline]
 pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let request = input.request;
-    if request.argv.is_empty() {
+    if request.argv.is_empty() && request.posix.is_none() {
         return Err(Error::new(Step::Arguments, 0, Errno::EINVAL));
     }
     let Some(envp) = plan.environ().or(request.envp).or(input.caller.envp) else {
@@ -110,7 +110,9 @@ impl<'a> Target<'a> {
     /// retry may yet change.
     fn weak(self) -> u32 {
         let busy = if self.request.busy_retries > 0 { bit(Errno::ETXTBSY) } else { 0 };
-        bit(Errno::ENOENT) | bit(Errno::ENOTDIR) | busy
+        // execvp(3) goes on to the next directory after these, and a few more.
+        let device = if self.request.posix.is_some() { bit(Errno::ENODEV) } else { 0 };
+        bit(Errno::ENOENT) | bit(Errno::ENOTDIR) | busy | device
     }
 
     #[inline]
@@ -140,7 +142,10 @@ impl<'a> Target<'a> {
     /// Appends `call` and its retries. A plan has no loop: each retry is an op,
     /// run after ETXTBSY only.
     fn execute(self, plan: &mut Writer<'a>, tag: Tag, call: Call<'_, 'a>) {
-        plan.push(tag, call).exec(self.weak());
+        let op = plan.push(tag, call).exec(self.weak());
+        if self.request.posix.is_some() {
+            op.stop();
+        }
         for retry in 0..self.request.busy_retries {
             let time = timespec { tv_sec: 0, tv_nsec: FIRST_SLEEP << retry };
             let time = plan.value(time);

@@ -401,6 +401,7 @@ pub(super) fn refuse_overwritten(
 /// Whether the request names the descriptor `fd`, in the caller or the child.
 pub(crate) fn names(request: &Request<'_>, fd: RawFd) -> bool {
     request.fds.iter().any(|action| action.child_fd() == fd)
+        || request.posix.is_some_and(|posix| posix.actions.iter().any(|action| action.names(fd)))
         || !all_sources(request, &mut |source| source != fd)
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod fds;
 pub(crate) mod ids;
 pub(crate) mod limits;
 pub(crate) mod namespaces;
+pub(crate) mod posix;
 pub(crate) mod privileges;
 pub(crate) mod process;
 pub(crate) mod sandbox;
@@ -82,13 +83,13 @@ type Stage = for<'p> fn(&mut Writer<'p>, &Input<'p>) -> Result<(), Error>;
 /// and a request that asks for little passes over the rest at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stages {
-    stages: [Option<Stage>; 18],
+    stages: [Option<Stage>; 19],
     /// A bit for each that is there, as most are not.
     asked: u32,
 }
 
 impl Stages {
-    pub(crate) const NONE: Self = Self { stages: [None; 18], asked: 0 };
+    pub(crate) const NONE: Self = Self { stages: [None; 19], asked: 0 };
 
     // Their places.
     pub(crate) const ARRIVE: usize = 0;
@@ -96,19 +97,20 @@ impl Stages {
     pub(crate) const SESSION: usize = 2;
     pub(crate) const LIMITS: usize = 3;
     pub(crate) const UMASK: usize = 4;
-    pub(crate) const FDS: usize = 5;
-    pub(crate) const STUB: usize = 6;
-    pub(crate) const SERVICE: usize = 7;
-    pub(crate) const ENTER: usize = 8;
-    pub(crate) const DIRS: usize = 9;
-    pub(crate) const RLIMITS: usize = 10;
-    pub(crate) const PRIVILEGES: usize = 11;
-    pub(crate) const FILTER_EARLY: usize = 12;
-    pub(crate) const IDS: usize = 13;
-    pub(crate) const CAPABILITIES: usize = 14;
-    pub(crate) const PROCESS: usize = 15;
-    pub(crate) const HOOK: usize = 16;
-    pub(crate) const FILTER_LATE: usize = 17;
+    pub(crate) const POSIX: usize = 5;
+    pub(crate) const FDS: usize = 6;
+    pub(crate) const STUB: usize = 7;
+    pub(crate) const SERVICE: usize = 8;
+    pub(crate) const ENTER: usize = 9;
+    pub(crate) const DIRS: usize = 10;
+    pub(crate) const RLIMITS: usize = 11;
+    pub(crate) const PRIVILEGES: usize = 12;
+    pub(crate) const FILTER_EARLY: usize = 13;
+    pub(crate) const IDS: usize = 14;
+    pub(crate) const CAPABILITIES: usize = 15;
+    pub(crate) const PROCESS: usize = 16;
+    pub(crate) const HOOK: usize = 17;
+    pub(crate) const FILTER_LATE: usize = 18;
 
     /// Puts `stage` in its place.
     pub(crate) const fn put(&mut self, place: usize, stage: Stage) {
@@ -146,6 +148,7 @@ impl Stages {
 /// - Then the session, as opening a terminal may look at it.
 /// - What is written to `/proc` needs the caller's root and credentials.
 /// - Files are opened and descriptors moved before limits are lowered.
+/// - What `posix_spawn(3)` does comes with its own order, before what the request says besides.
 /// - In a stub is what it is for, and what comes after that; and limits, or they would
 ///   be those of its own exec.
 /// - What `/proc` is asked for comes before there may be another one, or none.

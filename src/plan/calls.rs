@@ -113,6 +113,7 @@ signatures! { MORE, MORE_NAMES:
     READLINKAT "readlinkat" &[Fd, Text, Int, Int];
     RT_SIGTIMEDWAIT "rt_sigtimedwait" &[Sigset, Int, Timespec, Int];
     SCHED_SETAFFINITY "sched_setaffinity" &[Int, Int, Cpus];
+    SCHED_SETPARAM "sched_setparam" &[Int, CInt];
     SCHED_SETSCHEDULER "sched_setscheduler" &[Int, Int, CInt];
     SECCOMP "seccomp" &[Int, Int, Filter];
     SETDOMAINNAME "setdomainname" &[Text, Int];

@@ -30,7 +30,13 @@ pub(crate) mod flags {
     pub(crate) const CALL: u8 = 32;
     /// `args[2]` is an offset from the frame, which each child has its own of.
     pub(crate) const FRAME: u8 = 64;
+    /// Of an op with `EXEC`: go on only after an errno of `want`, `EACCES`, `ETIMEDOUT` or
+    /// `ESTALE`; any other is the end.
+    pub(crate) const STOP: u8 = 128;
 }
+
+/// `Op::guard`: runs only if the kept result is not the second argument.
+pub(crate) const UNLESS_SAME: u8 = 255;
 
 /// One system call of a plan: a cache line.
 #[derive(Clone, Copy)]
@@ -40,7 +46,7 @@ pub(crate) struct Op<'a> {
     /// An errno that counts as success; `ANY_ERRNO` for all, 0 for none.
     pub(crate) ok_errno: u16,
     pub(crate) flags: u8,
-    /// Not 0: runs only if the last exec failed with this errno.
+    /// Not 0: runs only if the last exec failed with this errno; see `UNLESS_SAME`.
     pub(crate) guard: u8,
     pub(crate) args: [Arg<'a>; 6],
     /// What `EXPECT` compares with, or the weak errnos of `EXEC`.
@@ -263,10 +269,24 @@ impl<'a> Op<'a> {
         self
     }
 
+    /// Of an exec op: an errno that says that there is a program is the end.
+    pub(crate) const fn stop(&mut self) -> &mut Self {
+        self.flags |= flags::STOP;
+        self
+    }
+
     /// Makes the call again when a signal interrupts it; any other error is the end, as for
     /// each op. It is what the exec op does that is the last.
     pub(crate) const fn again(&mut self) -> &mut Self {
         self.flags |= flags::EXEC | flags::LAST;
+        self
+    }
+
+    /// Of a call whose first argument is the kept result: makes it only if that is not `fd`,
+    /// which is the second argument then, and none of the call's.
+    pub(crate) const fn unless_same(&mut self, fd: i32) -> &mut Self {
+        self.guard = UNLESS_SAME;
+        self.args[1] = Arg::int(fd as isize);
         self
     }
 

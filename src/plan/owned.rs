@@ -99,7 +99,9 @@ fn copy(plan: &Plan<'_>, writer: &mut Writer<'_>) {
         // What is no pointer stays as it is.
         let mut args = op.args.map(|arg| Arg::raw(arg.as_ptr()));
         if op.flags & flags::CALL != 0 {
-            args[1] = kept(op.args[1], writer);
+            if op.tag.step == Step::CloseOthers {
+                args[1] = kept(op.args[1], writer);
+            }
         } else {
             for (place, pointee) in pointees(op) {
                 args[place] = match pointee {
@@ -169,7 +171,7 @@ const ACTION_WORDS: usize = size_of::<FdAction<'_>>() / size_of::<usize>();
 
 /// A copy of the list of descriptors that `mark_others` leaves alone.
 fn kept<'a>(others: Arg<'_>, writer: &mut Writer<'a>) -> Arg<'a> {
-    // SAFETY: The one op that calls another function than a hook has it.
+    // SAFETY: The op of the step that closes others has it.
     let Others(actions) = unsafe { *others.as_ptr::<Others<'_>>() };
     let kept = actions.iter().filter(|action| action.is_kept()).map(FdAction::child_fd);
     let count = kept.clone().count();

@@ -14,7 +14,7 @@ use super::calls::Kind::{
     self, At, CInt, CapData, CapHeader, CloseRange, Cpus, Environ, Fcntl, Fd, Filter, Gids, Ioctl,
     Mask, Namespaces, Octal, OfIoctl, Prctl, Rlimit, Sigaction, Sigset, Strings, Text, Timespec,
 };
-use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, flags};
+use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, UNLESS_SAME, flags};
 use super::tables::linked;
 use super::{Plan, Step, calls};
 use crate::array::{CStrArray, c_str};
@@ -106,7 +106,12 @@ fn line(f: &mut fmt::Formatter<'_>, number: Option<usize>, op: &Op<'_>) -> fmt::
     } else {
         errno(f, "  or ", op.ok_errno)?;
     }
-    errno(f, "  after ", op.guard.into())?;
+    if op.guard == UNLESS_SAME {
+        f.write_str("  unless fd is ")?;
+        int(f, op.args[1].value())?;
+    } else {
+        errno(f, "  after ", op.guard.into())?;
+    }
     if op.flags & flags::EXEC != 0 {
         f.write_str(if op.flags & flags::LAST != 0 { "  last" } else { "  else next" })?;
     }
@@ -128,6 +133,7 @@ fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
     if op.flags & flags::CALL != 0 {
         return f.write_str(match op.tag.step {
             Step::CloseOthers => "mark_others()",
+            Step::FileAction => "close_from()",
             _ => "hook()",
         });
     }

@@ -56,6 +56,8 @@ pub enum Step {
     OomScoreAdj,
     /// The file mode creation mask, `umask(2)`.
     Umask,
+    /// A file action of `posix_spawn(3)`.
+    FileAction,
     /// A descriptor moved to its number, `dup3(2)`.
     Move,
     /// A file opened at a number, `openat(2)`.
@@ -136,7 +138,7 @@ pub enum Step {
 
 impl Step {
     /// Every step, in order.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::Plan,
         Self::Arguments,
         Self::Environment,
@@ -160,6 +162,7 @@ impl Step {
         Self::IoPriority,
         Self::OomScoreAdj,
         Self::Umask,
+        Self::FileAction,
         Self::Move,
         Self::Open,
         Self::Close,
@@ -214,7 +217,8 @@ impl Step {
     pub(crate) const fn has_items(self) -> bool {
         matches!(
             self,
-            Self::Move
+            Self::FileAction
+                | Self::Move
                 | Self::Open
                 | Self::Close
                 | Self::UidMap
@@ -254,7 +258,7 @@ environment|inherit the environment\n\
 mode|choose a mode\n\
 report|prepare the report\n\
 clone|clone the child\n\
-\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\
+\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\
 move|move a descriptor\n\
 open|open a file\n\
 close|close a descriptor\n\
@@ -288,6 +292,7 @@ affinity|set the CPU affinity\n\
 ioprio|set the I/O priority\n\
 oom|set oom_score_adj\n\
 umask|set the umask\n\
+file action|take a file action\n\
 \n\n\n\
 stub|execute the stub\n\
 listen fds|pass the descriptors to listen on\n\

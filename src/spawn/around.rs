@@ -74,8 +74,9 @@ pub(crate) const CHILD_MAPS: u32 = 2;
 pub(crate) const EXPOSES: u32 = 4;
 /// Some step works on the child's memory.
 pub(crate) const OWN_MEMORY: u32 = 8;
-/// It joins a user namespace, and has other credentials then.
-pub(crate) const JOINS_USER: u32 = 16;
+/// It has other credentials, by a user namespace that it joins or as `posix_spawn(3)` resets
+/// them.
+pub(crate) const CREDENTIALS: u32 = 16;
 /// It does not see its parent.
 pub(crate) const OTHER_PIDS: u32 = 32;
 /// Its own user is in no range that is mapped, and could make no file: it becomes root of
@@ -83,6 +84,8 @@ pub(crate) const OTHER_PIDS: u32 = 32;
 pub(crate) const BECOMES_ROOT: u32 = 64;
 /// The kernel would set its OOM score for a parent that shares memory and goes on.
 pub(crate) const SHARES_SCORE: u32 = 128;
+/// It blocks signals, and must open its mask.
+pub(crate) const SHIELDS: u32 = 256;
 
 /// What of the bits is for clone(2), which has those above for its exit signal.
 const FLAGS: u32 = NsSet::BY_CLONE.bits();
@@ -107,8 +110,13 @@ fn look(request: &Request<'_>) -> Wanted {
         // to the parent perhaps not.
         put(EXPOSES, namespaces.pid_join().is_some() || is_new);
         put(OWN_MEMORY, namespaces.separates(NsSet::TIME));
-        put(JOINS_USER, namespaces.joined().contains(NsSet::USER));
+        put(CREDENTIALS, namespaces.joined().contains(NsSet::USER));
         put(OTHER_PIDS, namespaces.separates(NsSet::PID));
+    }
+    if let Some(posix) = request.posix {
+        let is_other = || sys::getuid() != sys::geteuid() || sys::getgid() != sys::getegid();
+        put(CREDENTIALS, posix.resets_ids && is_other());
+        put(SHIELDS, posix.takes_foreground());
     }
     if bits & WAITS != 0 && request.oom_score_adj.is_some() {
         bits |= SHARES_SCORE;

@@ -59,7 +59,29 @@ pub(crate) extern "C" fn mark_others(others: *const Others<'_>) -> isize {
     }
 }
 
+/// Closes `first` and all above it; an op's result.
+pub(crate) extern "C" fn close_from(first: usize) -> isize {
+    let directory = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    let result = sys::open(c"/proc/self/fd", directory).and_then(|fd| {
+        let directory = Fd::new(fd);
+        each_listed(&directory, |fd| {
+            if fd >= first as RawFd && fd != directory.raw() {
+                sys::close(fd);
+            }
+        })
+    });
+    match result {
+        Ok(()) => 0,
+        Err(errno) => -(errno.raw() as isize),
+    }
+}
+
 fn mark_listed(others: Others<'_>, directory: &Fd) -> Result<(), Errno> {
+    each_listed(directory, |fd| others.mark(fd))
+}
+
+/// Tells of each descriptor that `directory` lists. It may be closed meanwhile.
+fn each_listed(directory: &Fd, tell: impl Fn(RawFd)) -> Result<(), Errno> {
     // Not written to before: filling it would be a call of memset.
     let mut buffer = [const { MaybeUninit::uninit() }; 64];
     loop {
@@ -71,7 +93,7 @@ fn mark_listed(others: Others<'_>, directory: &Fd) -> Result<(), Errno> {
         while at < size_of_val(entries) {
             let (number, size) = entry_at(entries, at);
             if let Some(fd) = number {
-                others.mark(fd);
+                tell(fd);
             }
             at = at.saturating_add(size.max(1));
         }

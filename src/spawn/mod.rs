@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use linux_raw_sys::general as uapi;
 
-use self::around::{OTHER_PIDS, WAITS, Wanted};
+use self::around::{OTHER_PIDS, SHIELDS, WAITS, Wanted};
 use crate::arch::{self, CloneArgs, Start};
 use crate::compile::{self, Caller, Input};
 use crate::environ;
@@ -291,8 +291,9 @@ fn caller<'a>(
     Attempt { kernel, parent_is_outside }: Attempt,
     around: Wanted,
 ) -> Caller<'a> {
-    let waits = around.has(WAITS);
-    let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some() || waits;
+    let (waits, shields) = (around.has(WAITS), around.has(SHIELDS));
+    let opens_mask =
+        !kernel.has(Feature::ClearSighand) || request.foreground.is_some() || shields || waits;
     let mut ignored = SigSet::EMPTY;
     if !kernel.has(Feature::ClearSighand) {
         for signal in 1..=64 {
@@ -311,7 +312,7 @@ fn caller<'a>(
             _ if parent_is_outside || around.has(OTHER_PIDS) => 0,
             _ => sys::getpid(),
         },
-        pgrp: if request.foreground.is_some() { sys::getpgrp() } else { 0 },
+        pgrp: if request.foreground.is_some() || shields { sys::getpgrp() } else { 0 },
         sources_open: !request.pidfd || compile::all_sources(request, &mut sys::is_open),
         around,
     }

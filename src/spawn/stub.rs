@@ -63,6 +63,8 @@ fn is_sound(request: &Request<'_>, kernel: Kernel, around: Wanted) -> bool {
     kernel.shares_memory()
         && kernel.has(Feature::ExecMemfd)
         && request.hook.is_none()
+        // Whose ids would be reset before it.
+        && request.posix.is_none()
         && !around.has(EXPOSES | SHARES_SCORE)
         && fits
         && keeps_capabilities(request)

@@ -1,0 +1,210 @@
+//! `posix_spawn(3)` and its kin by rawspawn, for programs that already exist: preloaded, or
+//! linked in front of the C library.
+//!
+//! The semantics are glibc's: the order of the steps, what is an error and which. Every function
+//! that touches an attribute or file actions object is defined here, so that what is in one
+//! is this library's own.
+#![no_std]
+#![allow(unsafe_code)]
+// C's names, and its pointers, which are the callers' to vouch for: spawn.h.
+#![allow(clippy::missing_safety_doc)]
+
+pub mod actions;
+pub mod attributes;
+mod c;
+mod search;
+mod trace;
+
+use core::ffi::{CStr, c_char, c_int};
+use core::panic::PanicInfo;
+
+use rawspawn::{
+    Buffer, CStrArray, CStrPtr, Errno, Error, Exec, OtherFds, Process, Request, SigSet, Step,
+};
+
+use crate::actions::FileActions;
+use crate::attributes::{Attributes, flags};
+
+/// `posix_spawn(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn posix_spawn(
+    pid: *mut c_int,
+    path: *const c_char,
+    actions: *const FileActions,
+    attributes: *const Attributes,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> c_int {
+    // SAFETY: The caller's promises.
+    unsafe { Job { pid, path, actions, attributes, argv, envp, by: By::Pid }.run(false) }
+}
+
+/// `posix_spawnp(3)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn posix_spawnp(
+    pid: *mut c_int,
+    path: *const c_char,
+    actions: *const FileActions,
+    attributes: *const Attributes,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> c_int {
+    // SAFETY: The caller's promises.
+    unsafe { Job { pid, path, actions, attributes, argv, envp, by: By::Pid }.run(true) }
+}
+
+/// `pidfd_spawn(3)`, of glibc 2.39.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pidfd_spawn(
+    pid: *mut c_int,
+    path: *const c_char,
+    actions: *const FileActions,
+    attributes: *const Attributes,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> c_int {
+    // SAFETY: The caller's promises.
+    unsafe { Job { pid, path, actions, attributes, argv, envp, by: By::Pidfd }.run(false) }
+}
+
+/// `pidfd_spawnp(3)`, of glibc 2.39.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pidfd_spawnp(
+    pid: *mut c_int,
+    path: *const c_char,
+    actions: *const FileActions,
+    attributes: *const Attributes,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) -> c_int {
+    // SAFETY: The caller's promises.
+    unsafe { Job { pid, path, actions, attributes, argv, envp, by: By::Pidfd }.run(true) }
+}
+
+/// Of the C library's threads.
+const SIGCANCEL: c_int = 32;
+const SIGSETXID: c_int = 33;
+
+/// What the caller is told of the child by.
+#[derive(Clone, Copy, PartialEq)]
+enum By {
+    Pid,
+    Pidfd,
+}
+
+/// The arguments of a call.
+struct Job {
+    pid: *mut c_int,
+    path: *const c_char,
+    actions: *const FileActions,
+    attributes: *const Attributes,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+    by: By,
+}
+
+impl Job {
+    /// Spawns, and returns 0 or an error number.
+    ///
+    /// # Safety
+    ///
+    /// The pointers are what spawn.h says.
+    unsafe fn run(self, searches: bool) -> c_int {
+        let _no_cancellation = c::NoCancellation::new();
+        // SAFETY: The caller's promise.
+        match unsafe { self.spawn(searches) } {
+            Ok(mut process) => {
+                let told = match self.by {
+                    By::Pid => process.pid(),
+                    By::Pidfd => process.take_pidfd().unwrap_or(-1),
+                };
+                // SAFETY: NULL, or room for a number.
+                if let Some(place) = unsafe { self.pid.as_mut() } {
+                    *place = told;
+                } else if self.by == By::Pidfd {
+                    // Nobody could close it.
+                    c::close(told);
+                }
+                0
+            }
+            Err(errno) => errno.raw(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`run`](Self::run).
+    unsafe fn spawn(&self, searches: bool) -> Result<Process, Errno> {
+        static NONE: Attributes = Attributes::NONE;
+        // SAFETY: A C string.
+        let path = unsafe { CStr::from_ptr(self.path) };
+        // SAFETY: NULL, or what `init` has made.
+        let attributes = unsafe { self.attributes.as_ref() }.unwrap_or(&NONE);
+        // SAFETY: As above.
+        let actions = unsafe { self.actions.as_ref() };
+        let actions = actions.map_or(&[][..], FileActions::as_slice);
+        let exec = if searches { search::exec(path) } else { Exec::Path(path) };
+        // SAFETY: NULL, or an array with a NULL behind it.
+        let argv = unsafe { strings(self.argv) };
+        // SAFETY: As above.
+        let envp = unsafe { strings(self.envp) };
+        let posix = attributes.posix(actions);
+        let mut request = Request::new(exec, argv);
+        request.env(envp).other_fds(OtherFds::Inherit).posix(&posix);
+        if attributes.has(flags::SETSIGDEF) {
+            request.default_signals(SigSet::from_bits(attributes.sigdefault[0]));
+        }
+        if attributes.has(flags::SETSIGMASK) {
+            // C libraries never block those that they keep to themselves.
+            let mask = SigSet::from_bits(attributes.sigmask[0]);
+            request.signal_mask(mask.without(SIGCANCEL).without(SIGSETXID));
+        }
+        if attributes.has(flags::SETCGROUP) {
+            request.cgroup(attributes.cgroup);
+        }
+        request.pidfd(self.by == By::Pidfd);
+        let result = spawn(&request);
+        trace::tell(path, &request, &result);
+        result.map_err(number)
+    }
+}
+
+/// The error that the caller is given for `error`.
+fn number(error: Error) -> Errno {
+    match (error.step(), error.errno()) {
+        (Step::Plan, _) => Errno::E2BIG,
+        (_, Some(errno)) => errno,
+        // It died before its exec. glibc would call that a success, and leave the child to be
+        // waited for; here it has been.
+        (_, None) => Errno::ECHILD,
+    }
+}
+
+/// Spawns in room on the stack, and where that is too small, in pages of its own.
+fn spawn(request: &Request<'_>) -> Result<Process, Error> {
+    let mut room = Buffer::<48, 512>::new();
+    match request.spawn(&mut room) {
+        Err(error) if error.step() == Step::Plan => {
+            c::Room::new().map_or(Err(error), |mut room| request.spawn(room.buffer()))
+        }
+        result => result,
+    }
+}
+
+/// # Safety
+///
+/// NULL, or an array of C strings with a NULL behind it, that stay.
+unsafe fn strings<'a>(array: *const *const c_char) -> CStrArray<'a> {
+    static EMPTY: [CStrPtr<'static>; 1] = [CStrPtr::NULL];
+    if array.is_null() {
+        CStrArray::terminated(&EMPTY)
+    } else {
+        // SAFETY: The caller's promise.
+        unsafe { CStrArray::from_ptr(array) }
+    }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    c::abort()
+}

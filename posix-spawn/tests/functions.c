@@ -1,0 +1,291 @@
+/* Every function of spawn.h, each asked for what it is for. Compiled as C and as C++, linked
+ * to C libraries in all ways: it says where it failed, and else nothing. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Of newer C libraries, which this header may not have. */
+#ifdef __cplusplus
+extern "C" {
+#endif
+int pidfd_spawn(int *, const char *, const posix_spawn_file_actions_t *,
+    const posix_spawnattr_t *, char *const *, char *const *);
+int pidfd_spawnp(int *, const char *, const posix_spawn_file_actions_t *,
+    const posix_spawnattr_t *, char *const *, char *const *);
+int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *, const char *);
+int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t *, int);
+int posix_spawn_file_actions_addchdir(posix_spawn_file_actions_t *, const char *);
+int posix_spawn_file_actions_addfchdir(posix_spawn_file_actions_t *, int);
+int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
+int posix_spawn_file_actions_addtcsetpgrp_np(posix_spawn_file_actions_t *, int);
+int posix_spawnattr_setcgroup_np(posix_spawnattr_t *, int);
+int posix_spawnattr_getcgroup_np(const posix_spawnattr_t *, int *);
+#ifdef __cplusplus
+}
+#endif
+
+extern char **environ;
+
+#define CHECK(what) \
+    do { \
+        if (!(what)) { \
+            fprintf(stderr, "%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #what, errno); \
+            exit(1); \
+        } \
+    } while (0)
+
+/* Objects in the midst of others: what is beside them must stay. */
+static struct {
+    long before;
+    posix_spawn_file_actions_t actions;
+    long between;
+    posix_spawnattr_t attributes;
+    long after;
+} objects;
+
+/* Runs a program with the two objects, and returns how it exits. */
+static int run(const char *name, const char *option, const char *word, const char *last)
+{
+    char *argv[] = {strdup(name), strdup(option), strdup(word), last ? strdup(last) : NULL, NULL};
+    pid_t pid = -1;
+    int status = -1;
+    CHECK(posix_spawnp(&pid, name, &objects.actions, &objects.attributes, argv, environ) == 0);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    for (int n = 0; n < 4; n++)
+        free(argv[n]);
+    CHECK(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* A shell command. */
+static int exits(const char *command)
+{
+    return run("sh", "-c", command, NULL);
+}
+
+/* Whether a child has such a line in its status. (A shell would open its mask.) */
+static int has_status(const char *line)
+{
+    return run("grep", "-q", line, "/proc/self/status") == 0;
+}
+
+static void actions(void)
+{
+    posix_spawn_file_actions_t *a = &objects.actions;
+    char name[] = "/tmp/rawspawn-functions-XXXXXX";
+    int file = mkstemp(name);
+    CHECK(file >= 0);
+
+    CHECK(posix_spawn_file_actions_init(a) == 0);
+    CHECK(posix_spawn_file_actions_addopen(a, 40, name, O_WRONLY | O_TRUNC, 0) == 0);
+    CHECK(posix_spawn_file_actions_adddup2(a, 40, 41) == 0);
+    CHECK(posix_spawn_file_actions_addclose(a, 40) == 0);
+    CHECK(posix_spawn_file_actions_addchdir_np(a, "/usr") == 0);
+    CHECK(exits("pwd > /proc/self/fd/41; test -e /proc/self/fd/40") == 1);
+    char text[16] = "";
+    CHECK(pread(file, text, sizeof text - 1, 0) == 5 && strcmp(text, "/usr\n") == 0);
+    CHECK(posix_spawn_file_actions_destroy(a) == 0);
+    unlink(name);
+
+    int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(posix_spawn_file_actions_init(a) == 0);
+    CHECK(posix_spawn_file_actions_addchdir(a, "/usr") == 0);
+    CHECK(posix_spawn_file_actions_addfchdir_np(a, root) == 0);
+    CHECK(exits("test \"$(pwd)\" = /") == 0);
+    CHECK(posix_spawn_file_actions_addchdir(a, "/usr") == 0);
+    CHECK(posix_spawn_file_actions_addfchdir(a, root) == 0);
+    CHECK(exits("test \"$(pwd)\" = /") == 0);
+    CHECK(posix_spawn_file_actions_destroy(a) == 0);
+    close(root);
+
+    CHECK(posix_spawn_file_actions_init(a) == 0);
+    CHECK(posix_spawn_file_actions_adddup2(a, 0, 50) == 0);
+    CHECK(posix_spawn_file_actions_adddup2(a, 50, 50) == 0);
+    CHECK(posix_spawn_file_actions_addclosefrom_np(a, 60) == 0);
+    CHECK(exits("test -e /proc/self/fd/50") == 0);
+    CHECK(posix_spawn_file_actions_addclosefrom_np(a, 3) == 0);
+    CHECK(exits("test -e /proc/self/fd/50") == 1);
+    /* No terminal. */
+    CHECK(posix_spawn_file_actions_addopen(a, 9, "/dev/null", O_RDWR, 0) == 0);
+    CHECK(posix_spawn_file_actions_addtcsetpgrp_np(a, 9) == 0);
+    char program[] = "true";
+    char *argv[] = {program, NULL};
+    CHECK(posix_spawnp(NULL, "true", a, NULL, argv, environ) == ENOTTY);
+    CHECK(posix_spawn_file_actions_destroy(a) == 0);
+
+    /* What can be no descriptor is refused at once. */
+    CHECK(posix_spawn_file_actions_init(a) == 0);
+    CHECK(posix_spawn_file_actions_addclose(a, -1) == EBADF);
+    CHECK(posix_spawn_file_actions_adddup2(a, 0, 1 << 30) == EBADF);
+    CHECK(posix_spawn_file_actions_adddup2(a, -1, 0) == EBADF);
+    CHECK(posix_spawn_file_actions_addopen(a, -1, "/", O_RDONLY, 0) == EBADF);
+    CHECK(posix_spawn_file_actions_addclosefrom_np(a, -1) == EBADF);
+    CHECK(posix_spawn_file_actions_addtcsetpgrp_np(a, -1) == EBADF);
+    /* More than fit the first room, and a stack. */
+    for (int n = 0; n < 3000; n++)
+        CHECK(posix_spawn_file_actions_adddup2(a, 0, 10 + n % 20) == 0);
+    CHECK(exits("exit 7") == 7);
+    CHECK(posix_spawn_file_actions_destroy(a) == 0);
+    CHECK(posix_spawn_file_actions_init(a) == 0);
+}
+
+static void attributes(void)
+{
+    posix_spawnattr_t *a = &objects.attributes;
+    short flags;
+    pid_t pgrp;
+    int number;
+    sigset_t one, all, got;
+    struct sched_param param, got_param;
+    memset(&param, 0, sizeof param);
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    sigfillset(&all);
+
+    CHECK(posix_spawnattr_init(a) == 0);
+    CHECK(posix_spawnattr_getflags(a, &flags) == 0 && flags == 0);
+    CHECK(posix_spawnattr_getpgroup(a, &pgrp) == 0 && pgrp == 0);
+    CHECK(posix_spawnattr_setflags(a, 0x4000) == EINVAL);
+    CHECK(posix_spawnattr_setpgroup(a, 77) == 0);
+    CHECK(posix_spawnattr_getpgroup(a, &pgrp) == 0 && pgrp == 77);
+    CHECK(posix_spawnattr_setsigmask(a, &one) == 0);
+    CHECK(posix_spawnattr_getsigmask(a, &got) == 0 && memcmp(&got, &one, sizeof got) == 0);
+    CHECK(posix_spawnattr_setsigdefault(a, &all) == 0);
+    CHECK(posix_spawnattr_getsigdefault(a, &got) == 0 && memcmp(&got, &all, sizeof got) == 0);
+    CHECK(posix_spawnattr_setschedpolicy(a, SCHED_RR) == 0);
+    CHECK(posix_spawnattr_getschedpolicy(a, &number) == 0 && number == SCHED_RR);
+    param.sched_priority = 5;
+    CHECK(posix_spawnattr_setschedparam(a, &param) == 0);
+    CHECK(posix_spawnattr_getschedparam(a, &got_param) == 0 && got_param.sched_priority == 5);
+    CHECK(posix_spawnattr_setcgroup_np(a, 9) == 0);
+    CHECK(posix_spawnattr_getcgroup_np(a, &number) == 0 && number == 9);
+
+    flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP;
+    CHECK(posix_spawnattr_setflags(a, flags) == 0);
+    CHECK(posix_spawnattr_setpgroup(a, 0) == 0);
+    signal(SIGUSR2, SIG_IGN);
+    /* SIGUSR1 is 10, bit 9. */
+    CHECK(has_status("^SigBlk:.*0200$"));
+    CHECK(has_status("^SigIgn:.*0000000000000000$"));
+    CHECK(exits("read -r pid comm state ppid pgrp rest < /proc/self/stat; test $pgrp = $$") == 0);
+    signal(SIGUSR2, SIG_DFL);
+
+    CHECK(posix_spawnattr_setflags(a, POSIX_SPAWN_SETSID) == 0);
+    CHECK(exits("read -r a b c d e sid rest < /proc/self/stat; test $sid = $$") == 0);
+    CHECK(posix_spawnattr_setflags(a, POSIX_SPAWN_RESETIDS) == 0);
+    CHECK(exits("exit 3") == 3);
+    /* A priority that this policy does not have. */
+    CHECK(posix_spawnattr_setflags(a, POSIX_SPAWN_SETSCHEDPARAM) == 0);
+    char program[] = "true";
+    char *argv[] = {program, NULL};
+    CHECK(posix_spawnp(NULL, "true", NULL, a, argv, environ) == EINVAL);
+    CHECK(posix_spawnattr_setschedpolicy(a, SCHED_OTHER) == 0);
+    param.sched_priority = 0;
+    CHECK(posix_spawnattr_setschedparam(a, &param) == 0);
+    CHECK(posix_spawnattr_setflags(a, POSIX_SPAWN_SETSCHEDULER) == 0);
+    CHECK(exits("exit 4") == 4);
+    /* No cgroup. */
+    CHECK(posix_spawnattr_setflags(a, 0x100) == 0);
+    CHECK(posix_spawnattr_setcgroup_np(a, 0) == 0);
+    CHECK(posix_spawnp(NULL, "true", NULL, a, argv, environ) == EBADF);
+    CHECK(posix_spawnattr_destroy(a) == 0);
+    CHECK(posix_spawnattr_init(a) == 0);
+}
+
+static void errors(void)
+{
+    char program[] = "program", value[] = "V=1";
+    char *argv[] = {program, NULL}, *envp[] = {value, NULL}, *none[] = {NULL};
+    pid_t pid = 12345;
+    CHECK(posix_spawn(&pid, "/missing", NULL, NULL, argv, envp) == ENOENT);
+    CHECK(posix_spawnp(&pid, "missing-program", NULL, NULL, argv, envp) == ENOENT);
+    CHECK(posix_spawnp(&pid, "", NULL, NULL, argv, envp) == ENOENT);
+    CHECK(posix_spawn(&pid, "/etc/passwd", NULL, NULL, argv, envp) == EACCES);
+    CHECK(posix_spawn(&pid, "/etc/passwd/x", NULL, NULL, argv, envp) == ENOTDIR);
+    CHECK(pid == 12345);
+    CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+    /* No environment, and a name that is a path. */
+    CHECK(posix_spawnp(&pid, "/bin/true", NULL, NULL, argv, none) == 0);
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+    CHECK(posix_spawn(NULL, "/bin/true", NULL, NULL, argv, envp) == 0);
+    CHECK(wait(&status) > 0 && status == 0);
+}
+
+static void pidfds(void)
+{
+    char name[] = "sh", option[] = "-c", command[] = "exit 9";
+    char *argv[] = {name, option, command, NULL};
+    for (int searches = 0; searches < 2; searches++) {
+        int fd = -1;
+        int result = searches ? pidfd_spawnp(&fd, "sh", NULL, NULL, argv, environ)
+                              : pidfd_spawn(&fd, "/bin/sh", NULL, NULL, argv, environ);
+        CHECK(result == 0 && fd >= 0);
+        siginfo_t info;
+        CHECK(waitid((idtype_t)3 /* P_PIDFD */, (id_t)fd, &info, WEXITED) == 0);
+        CHECK(info.si_status == 9);
+        CHECK(fcntl(fd, F_GETFD) == FD_CLOEXEC);
+        close(fd);
+        CHECK((searches ? pidfd_spawnp : pidfd_spawn)(&fd, "/missing", NULL, NULL, argv, environ)
+            == ENOENT);
+    }
+}
+
+/* Is cancelled as soon as it may be, and never within a spawn. */
+static void *spawns(void *spawned)
+{
+    char name[] = "true";
+    char *argv[] = {name, NULL};
+    int ignored;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &ignored);
+    for (;;) {
+        pid_t pid = -1;
+        if (posix_spawn(&pid, "/bin/true", NULL, NULL, argv, environ) == 0)
+            __atomic_fetch_add((int *)spawned, 1, __ATOMIC_SEQ_CST);
+        /* For musl, which does not look when cancellation is enabled again. */
+        pthread_testcancel();
+    }
+    return NULL;
+}
+
+static void cancellation(void)
+{
+    for (int round = 0; round < 50; round++) {
+        int spawned = 0;
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, spawns, &spawned) == 0);
+        usleep((unsigned)(round * 40));
+        CHECK(pthread_cancel(thread) == 0);
+        CHECK(pthread_join(thread, NULL) == 0);
+        /* No more than one is lost sight of, after the spawn has returned. */
+        int reaped = 0;
+        while (wait(NULL) > 0)
+            reaped++;
+        CHECK(reaped == spawned || reaped == spawned + 1);
+    }
+}
+
+int main(void)
+{
+    objects.before = 1, objects.between = 2, objects.after = 3;
+    CHECK(posix_spawnattr_init(&objects.attributes) == 0);
+    actions();
+    attributes();
+    errors();
+    pidfds();
+    cancellation();
+    CHECK(posix_spawn_file_actions_destroy(&objects.actions) == 0);
+    CHECK(objects.before == 1 && objects.between == 2 && objects.after == 3);
+    return 0;
+}
