@@ -83,7 +83,8 @@ impl Kernel {
     pub const NEWEST: Self = Self(2047);
 
     /// What the running kernel offers, found out by the first call in this
-    /// process: some harmless calls and a child that exits at once.
+    /// process: some harmless calls and a child that exits at once. (No child where it would
+    /// be in another PID namespace than the caller; then nothing is remembered.)
     ///
     /// # Errors
     ///
@@ -113,6 +114,10 @@ impl Kernel {
         }
         if !sys::clone3_exists() {
             kernel = kernel.without(Feature::Clone3);
+        }
+        if sys::children_are_outside() {
+            // The first child would be the init of a namespace, which dies with it.
+            return Ok(kernel);
         }
         let kernel = spawn::probe(kernel)?;
         kernel.remember();

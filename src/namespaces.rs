@@ -275,7 +275,11 @@ pub struct Namespaces<'a> {
 }
 
 impl<'a> Namespaces<'a> {
-    /// New namespaces of the kinds `new`. What is mounted in a new mount namespace does not
+    /// New namespaces of the kinds `new`. A new user namespace comes first of all: what takes a
+    /// capability in the caller's own, such as to raise a limit or the priority, to lower the OOM
+    /// score, or to open somebody else's file, is refused to its child.
+    ///
+    /// What is mounted in a new mount namespace does not
     /// show outside; what is mounted outside later shows inside.
     ///
     /// # Errors
@@ -333,8 +337,10 @@ impl<'a> Namespaces<'a> {
 
     /// Sets what the ids of the new user namespace are, before the child does anything.
     ///
-    /// Maps of the caller's own effective ids alone, which need no privilege, the child writes
-    /// itself; it cannot call setgroups(2) then. All else is written by the caller while
+    /// Maps of the caller's own effective ids alone the child writes itself, or with a
+    /// [`parent_hook`](crate::Request::parent_hook) its parent. They need no privilege, if the
+    /// caller is dumpable (`PR_SET_DUMPABLE(2const)`) or root, but for `CAP_SETFCAP` to map root;
+    /// setgroups(2) is denied then. All else is written by the caller while
     /// the child waits, and takes `CAP_SETUID` and `CAP_SETGID`.
     ///
     /// # Errors
@@ -385,7 +391,8 @@ impl<'a> Namespaces<'a> {
     }
 
     /// Sets what is added to the clocks in the new time namespace: seconds, and nanoseconds from
-    /// 0 to 999,999,999.
+    /// 0 to 999,999,999. A mount namespace that is [joined](Self::join) must have a `/proc` that
+    /// shows the child.
     ///
     /// # Errors
     ///
@@ -449,7 +456,7 @@ impl<'a> Namespaces<'a> {
     /// Furnishes the child's mount namespace, one action after the other.
     ///
     /// A child whose own user id is in no range of [`id_maps`](Self::id_maps) does so as root of
-    /// its user namespace, and stays that unless [`Request::uid`](crate::Request::uid) says
+    /// its user namespace, user and group, which must be mapped then, and stays that unless [`Request::uid`](crate::Request::uid) says
     /// otherwise.
     ///
     /// # Errors

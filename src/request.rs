@@ -647,9 +647,8 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// - [`Step::ParentDeathSignal`](crate::Step::ParentDeathSignal) with
-    ///   `EINVAL`: not a signal; with `EPROTO`: the parent is outside of the
-    ///   child's PID namespace, and a file was made that must not have existed
-    ///   (`O_EXCL`), so that the spawn cannot be repeated without the check.
+    ///   `EINVAL`: not a signal; with `EPROTO`: the parent is gone, or it is outside of the
+    ///   child's PID namespace by an unshare(2) of its own, and without `/proc` did not know.
     ///
     /// # See
     ///
@@ -904,6 +903,8 @@ impl<'a> Request<'a> {
     ///   was removed.
     /// - [`Step::Clone`](crate::Step::Clone) with `EAGAIN`: its `pids.max`.
     ///
+    /// A spawn into a cgroup that is frozen waits until it is not.
+    ///
     /// # Kernel
     ///
     /// Where there is `close_range(2)`, which is two releases younger than
@@ -1068,7 +1069,8 @@ impl<'a> Request<'a> {
     ///
     /// - [`Step::ListenFds`](crate::Step::ListenFds) with the position of the descriptor and
     ///   `EBADF`, before any process exists: `fds` does not give it to the child; with `EINVAL`,
-    ///   before any process exists: the child joins a PID namespace; with `ENOENT`: no `/proc`.
+    ///   before any process exists: the child joins a PID namespace, or `/proc` is that of another
+    ///   one than the caller's; with `ENOENT`: no `/proc`.
     ///
     /// # See
     ///
@@ -1136,18 +1138,17 @@ impl<'a> Request<'a> {
     /// If it fails or panics the child is ended and reaped. With
     /// [`oom_score_adj`](Self::oom_score_adj) the child is a fork: the kernel would set that for
     /// a caller who shares memory and goes on. It is called again, for another
-    /// child, if the first could not execute its stub ([`Mode::Stub`](crate::Mode::Stub)), or
-    /// is in another PID namespace than its caller without having been asked to.
+    /// child, if the first could not execute its stub ([`Mode::Stub`](crate::Mode::Stub)).
     ///
     /// # Errors
     ///
     /// - [`Step::ParentHook`](crate::Step::ParentHook) with the error that it returned.
-    /// - [`Step::Wait`](crate::Step::Wait), if a filter refuses the caller kill(2) or the child
-    ///   what it waits with; with `EAGAIN` after an hour: a child waits no longer.
+    /// - [`Step::Wait`](crate::Step::Wait), if a filter refuses the child what it waits with; with
+    ///   `ETIMEDOUT` after an hour: a child waits no longer.
     ///
     /// # See
     ///
-    /// `user_namespaces(7)`, newuidmap(1); sigwaitinfo(2), which is how the child waits.
+    /// `user_namespaces(7)`, newuidmap(1); futex(2), which is how the child waits.
     pub const fn parent_hook(&mut self, hook: ParentHook<'a>) -> &mut Self {
         self.parent_hook = Some(hook);
         self.stages.put(Stages::ARRIVE, namespaces::arrive);

@@ -16,6 +16,7 @@ use crate::fd::Fd;
 use crate::request::RawFd;
 use crate::signal::SigSet;
 use crate::status::WaitStatus;
+use crate::text::Digits;
 
 /// `rusage` of getrusage(2).
 pub use linux_raw_sys::general::rusage as Rusage;
@@ -348,6 +349,13 @@ pub(crate) fn futex_wait(word: &AtomicU32, value: u32, nanos: u32) -> bool {
     ret(raw) == Err(Errno::ETIMEDOUT)
 }
 
+/// Wakes who waits for `word` by a shared futex wait.
+pub(crate) fn futex_wake(word: &AtomicU32) {
+    let (word, wake) = (word.as_ptr() as usize, uapi::FUTEX_WAKE as usize);
+    // SAFETY: The address alone counts.
+    unsafe { sc::syscall3(sc::nr::FUTEX, word, wake, 1) };
+}
+
 /// A zeroed page that this process shares with its forks.
 pub(crate) fn map_shared_page() -> Result<*mut c_void, Errno> {
     let protection = uapi::PROT_READ | uapi::PROT_WRITE;
@@ -547,6 +555,35 @@ pub(crate) fn effective_capabilities() -> Result<u64, Errno> {
         unsafe { sc::syscall2(sc::nr::CAPGET, &raw mut header as usize, &raw mut data as usize) };
     let [low, high] = data;
     ret(raw).map(|_| u64::from(low.effective) | u64::from(high.effective) << 32)
+}
+
+/// The target of the link at `path`, as far as it fits.
+fn target(path: &CStr) -> Result<[u8; 32], Errno> {
+    let mut target = [0u8; 32];
+    let (cwd, path) = (uapi::AT_FDCWD as usize, path.as_ptr() as usize);
+    let (start, size) = (target.as_mut_ptr() as usize, target.len());
+    // SAFETY: A C string, and room for as much as the kernel is told.
+    ret(unsafe { sc::syscall4(sc::nr::READLINKAT, cwd, path, start, size) })?;
+    Ok(target)
+}
+
+/// Whether the calling thread's children are in another PID namespace than it is, by unshare(2)
+/// or setns(2). Without `/proc` there is no telling.
+pub(crate) fn children_are_outside() -> bool {
+    let Ok(own) = target(c"/proc/self/ns/pid") else { return false };
+    match target(c"/proc/thread-self/ns/pid_for_children") {
+        Ok(theirs) => own.iter().zip(theirs).any(|(a, b)| *a != b),
+        // One that nobody is in yet.
+        Err(errno) => errno == Errno::ENOENT,
+    }
+}
+
+/// Whether `/proc` has this process by another pid than its own, as that of an outer PID namespace
+/// has.
+pub(crate) fn proc_is_anothers() -> bool {
+    let digits = Digits::decimal(getpid().into());
+    let own = digits.as_bytes().iter().chain(&[0]);
+    target(c"/proc/self").is_ok_and(|target| own.zip(target).any(|(a, b)| *a != b))
 }
 
 /// `readlinkat(AT_FDCWD, path)`: whether there is such a link that may be read.

@@ -10,8 +10,8 @@ use rawspawn::{
 };
 
 use crate::common::{
-    Remains, Room, Running, can_detach, each_setup, file_at, has_children, isolated,
-    open_and_close, open_fds, quick, test_children,
+    Remains, Room, Running, can_detach, each_setup, fd_state, file_at, has_children, isolated,
+    may_change_credentials, open_and_close, open_fds, quick, test_children,
 };
 
 fn kept<'a>(request: &mut Request<'a>) -> &'a Request<'a> {
@@ -199,6 +199,31 @@ fn a_pidfd_of_one_job_is_no_descriptor_of_another() {
             let mut process = made.expect("a program");
             assert_eq!(process.pidfd(), Some(next), "the number that was meant");
             process.wait().expect("our child");
+        }
+    });
+}
+
+#[test]
+fn what_is_opened_for_one_job_is_no_descriptor_of_anothers() {
+    isolated(|| {
+        if !may_change_credentials() {
+            return;
+        }
+        let (exe, argv) = quick(0);
+        let free = (3..100).find(|fd| fd_state(*fd).is_none()).expect("a number");
+        let actions = Box::leak(Box::new([FdAction::Map { parent_fd: free, child_fd: 0 }]));
+        let mut closed = Request::new(Exec::Path(exe), argv);
+        let closed = plan(kept(closed.fds(actions)));
+        // Its pipe and its file have the lowest numbers.
+        let mut other = Request::new(Exec::Path(exe), argv);
+        let other = plan(kept(other.uid(54_324).gid(54_324)));
+        for _ in 0..100 {
+            let mut jobs = [Job::new(&closed), Job::new(&other)];
+            spawn_all(&mut jobs);
+            let error = jobs[0].take().expect("done").expect_err("it is not open");
+            assert_eq!((error.step(), error.errno()), (Step::Move, Some(Errno::EBADF)));
+            let mut process = jobs[1].take().expect("done").expect("a child");
+            assert!(process.wait().expect("our child").success());
         }
     });
 }

@@ -181,7 +181,7 @@ fn what_a_namespace_refuses() -> Vec<Case> {
         Case::new(Step::ParentHook, Errno::ENOTTY, |r| {
             r.parent_hook(ParentHook::new(&|_| Err(Errno::ENOTTY)));
         }),
-        Case::refusing(Step::Wait, libc::SYS_rt_sigtimedwait, io, |r| {
+        Case::refusing_prctl(Step::Wait, libc::PR_SET_PDEATHSIG, |r| {
             r.parent_hook(ParentHook::new(&|_| Ok(())));
         }),
         Case::new(Step::Join, Errno::EBADF, |r| {

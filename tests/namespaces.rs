@@ -5,14 +5,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
 use rawspawn::{
-    CapSet, Capabilities, Errno, FdAction, FsAction, Groups, IdRange, Join, Mode, Modes,
-    Namespaces, NsSet, Process, Reason, Request, Step,
+    CapSet, Capabilities, Errno, Exec, FdAction, FsAction, Groups, IdRange, Join, Mode, Modes,
+    Namespaces, NsSet, ParentHook, Process, Reason, Request, Step,
 };
 
 use crate::common::child::{End, ending};
 use crate::common::{
-    KINDS, Report, Room, Setup, TempDir, each_setup, failure, fd_state, forked, is_root, isolated,
-    report, with_own_memory,
+    KINDS, Report, Reporter, Room, Setup, TempDir, each_setup, failure, fd_state, forked, is_root,
+    isolated, report, with_own_memory,
 };
 
 pub(crate) const NOBODY: u32 = 65534;
@@ -336,6 +336,9 @@ fn memory_that_others_in_a_namespace_could_reach_is_not_shared() {
             request.namespaces(namespaces);
             let mut process = request.spawn(&mut Room::new()).expect("a fork");
             assert_eq!((process.mode(), process.reason()), (Mode::Fork, Reason::Namespaces));
+            let mut room = Room::new();
+            let plan = request.plan(&mut room).expect("room").to_string();
+            assert!(!plan.contains("CLONE_FILES"), "its parent's descriptors: {plan}");
             // Or the holder, their init, would wait for it.
             assert!(process.wait().expect("our child").success());
             for modes in [Modes::Vfork, Modes::Stub] {
@@ -399,6 +402,64 @@ fn the_way_back_from_a_pid_namespace_is_no_descriptor_of_the_childs() {
                 let map = [FdAction::Map { parent_fd: *fd, child_fd: 9 }];
                 let error = failure(setup, ending(End::Exit(0)).namespaces(&namespaces).fds(&map));
                 assert_eq!((error.step(), error.errno()), (Step::Move, Some(Errno::EBADF)));
+            }
+            // Nor is it the namespace that is joined.
+            let join = [Join::new(free[0], NsSet::PID)];
+            let namespaces = Namespaces::new(NsSet::EMPTY).join(&join);
+            let error = failure(setup, ending(End::Exit(0)).namespaces(&namespaces));
+            assert_eq!((error.step(), error.errno()), (Step::Join, Some(Errno::EBADF)));
+        }
+    });
+}
+
+#[test]
+fn the_first_process_of_a_namespace_that_was_unshared_is_the_program() {
+    isolated(|| {
+        if !may_make(NsSet::PID) {
+            return;
+        }
+        let nothing = |_| Ok(());
+        let hook = ParentHook::new(&nothing);
+        for change in [
+            (|_| ()) as for<'a> fn(&mut Request<'a>),
+            |request| _ = request.parent_death_signal(libc::SIGKILL),
+            |request| _ = request.parent_death_signal(libc::SIGKILL).session(true),
+        ] {
+            for has_hook in [false, true] {
+                // In a process that has not spawned anything yet.
+                forked(|| {
+                    // SAFETY: Touches no memory.
+                    assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWPID) }, 0);
+                    let reporter = Reporter::new(&[]);
+                    let mut request = Request::new(Exec::Path(reporter.exe), reporter.argv);
+                    change(&mut request);
+                    if has_hook {
+                        request.parent_hook(hook);
+                    }
+                    let mut process = request.spawn(&mut Room::new()).expect("a child");
+                    assert!(process.wait().expect("our child").success());
+                    let seen = reporter.read();
+                    assert_eq!((seen.number("pid"), seen.number("ppid")), (1, 0));
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_parent_death_signal_goes_with_a_namespace_that_is_joined() {
+    isolated(|| {
+        if !may_make(NsSet::PID) {
+            return;
+        }
+        let holder = Holder::new(&Namespaces::new(NsSet::PID));
+        let own = File::open("/proc/self/ns/pid").expect("/proc");
+        for file in [own, holder.open("pid")] {
+            let join = [Join::new(file.as_raw_fd(), NsSet::PID)];
+            let namespaces = Namespaces::new(NsSet::EMPTY).join(&join);
+            for setup in by_fork() {
+                let seen = report(setup, |r| _ = r.namespaces(&namespaces).parent_death_signal(15));
+                assert_eq!(seen.number("pdeathsig"), 15, "{setup:?}");
             }
         }
     });

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use rawspawn::{
-    Errno, Exec, Feature, Kernel, Mode, Modes, Namespaces, NsSet, ParentHook, Reason, Request,
-    Step, argv,
+    Cause, Errno, Exec, Feature, Kernel, Mode, Modes, Namespaces, NsSet, ParentHook, Reason,
+    Request, Step, argv,
 };
 
 use crate::common::child::{End, ending};
@@ -257,15 +257,41 @@ fn a_fork_that_waits_is_not_taken_for_a_success_before_it_is_one() {
 }
 
 #[test]
-fn who_may_not_send_signals_finds_out_before_there_is_a_child() {
+fn a_child_that_waits_is_released_by_nobody_else() {
     isolated(|| {
-        let never = |_| unreachable!("there is no child");
+        for setup in each_setup().into_iter().filter(|setup| setup.has_no_exit_signal()) {
+            // As any process of the same user may.
+            let hook = |pid: i32| {
+                // SAFETY: Touches no memory.
+                assert_eq!(unsafe { libc::kill(pid, 64) }, 0);
+                std::thread::sleep(Duration::from_millis(20));
+                let own = fs::read_link("/proc/self/exe").ok();
+                let exe = fs::read_link(format!("/proc/{pid}/exe")).ok();
+                assert!(exe.is_none() || exe == own, "{exe:?}: it has executed something");
+                Ok(())
+            };
+            let error = failure(setup, ending(End::Exit(0)).parent_hook(ParentHook::new(&hook)));
+            assert_eq!((error.step(), error.cause()), (Step::Child, Cause::Killed(64)));
+        }
+    });
+}
+
+#[test]
+fn a_hook_that_fails_as_the_child_did_does_not_hide_why() {
+    isolated(|| {
+        // The child asks for its parent before it waits.
+        let refuse = [Refuse::new(libc::SYS_getppid, libc::EIO)];
+        let hook = |pid: i32| {
+            let path = format!("/proc/{pid}/stat");
+            while fs::read_to_string(&path).is_ok_and(|stat| !stat.contains(") Z ")) {
+                std::thread::yield_now();
+            }
+            Err(Errno::ESRCH)
+        };
         for setup in each_setup() {
             let mut request = ending(End::Exit(0));
-            request.parent_hook(ParentHook::new(&never));
-            let refuse = [Refuse::new(libc::SYS_kill, libc::EPERM)];
-            let error = refused(setup, &refuse, &mut request);
-            assert_eq!((error.step(), error.errno()), (Step::Wait, Some(Errno::EPERM)));
+            let error = refused(setup, &refuse, request.parent_hook(ParentHook::new(&hook)));
+            assert_eq!((error.step(), error.errno()), (Step::Wait, Some(Errno::EIO)), "{setup:?}");
         }
     });
 }

@@ -9,7 +9,8 @@ use rawspawn::{
 
 use crate::common::child::{End, ending};
 use crate::common::{
-    Report, Room, each_setup, is_root, isolated, may_change_credentials, report, with_own_memory,
+    Report, Room, each_setup, forked, is_root, isolated, may_change_credentials, report,
+    with_own_memory,
 };
 
 const THREE: [FdAction<'_>; 3] = [
@@ -114,6 +115,29 @@ fn what_is_passed_on_is_refused_if_it_is_not_there() {
         let error = request.spawn(&mut Room::new()).expect_err("there is no fourth");
         let seen = (error.step(), error.index(), error.errno());
         assert_eq!(seen, (Step::ListenFds, 3, Some(Errno::EBADF)));
+    });
+}
+
+#[test]
+fn a_pid_of_another_proc_is_told_to_nobody() {
+    isolated(|| {
+        if !is_root() {
+            println!("skipped: namespaces, which take root");
+            return;
+        }
+        let listen = ListenFds::new(1);
+        forked(|| {
+            // SAFETY: Touches no memory.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWPID) }, 0);
+            // Its pid is 1, and another one in /proc.
+            forked(|| {
+                let mut request = ending(End::Exit(0));
+                request.env(argv![]).fds(&THREE).listen_fds(&listen);
+                let error = request.spawn(&mut Room::new()).expect_err("whose pid?");
+                let seen = (error.step(), error.errno());
+                assert_eq!(seen, (Step::ListenFds, Some(Errno::EINVAL)));
+            });
+        });
     });
 }
 

@@ -294,6 +294,55 @@ fn who_inherits_all_has_what_a_stub_would_need_too() {
 }
 
 #[test]
+fn a_standard_stream_that_is_used_is_still_there() {
+    isolated(|| {
+        let dir = File::open("/").expect("a directory");
+        // SAFETY: Descriptors alone.
+        assert_eq!(unsafe { libc::dup2(dir.as_raw_fd(), 0) }, 0);
+        for setup in setups(Mode::Stub) {
+            let seen = report(setup, |r| _ = r.cwd(CurrentDir::Fd(0)));
+            assert_eq!((seen.get("cwd"), &seen.fds()[..]), ("/", &[0, 1, 2][..]), "{setup:?}");
+        }
+    });
+}
+
+#[test]
+fn a_parent_that_may_not_signal_its_child_is_not_held_by_its_owner() {
+    isolated(|| {
+        if setups(Mode::Stub).is_empty() {
+            return;
+        }
+        // SAFETY: A single thread that matters; the child execs nothing and is killed.
+        let attacker = unsafe { libc::fork() };
+        if attacker == 0 {
+            attack();
+        }
+        forked(|| {
+            become_user_with(IDS, IDS);
+            for _ in 0..40 {
+                let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+                // Of another session, so that SIGCONT is refused as well.
+                request.uid(ATTACKER).gid(ATTACKER).session(true);
+                if let Err(error) = request.spawn(&mut Room::new()) {
+                    assert_eq!((error.step(), error.errno()), (Step::Child, Some(Errno::EPERM)));
+                    return;
+                }
+            }
+        });
+        // SAFETY: Our child, and then those of its user.
+        assert_eq!(unsafe { libc::kill(attacker, libc::SIGKILL) }, 0);
+        // SAFETY: A status is not asked for.
+        assert_eq!(unsafe { libc::waitpid(attacker, std::ptr::null_mut(), 0) }, attacker);
+        forked(|| {
+            // SAFETY: Touches no memory.
+            assert_eq!(unsafe { libc::setresuid(ATTACKER, ATTACKER, ATTACKER) }, 0);
+            // SAFETY: All processes of this user, but for this one.
+            unsafe { libc::kill(-1, libc::SIGKILL) };
+        });
+    });
+}
+
+#[test]
 fn a_limit_on_the_size_of_files_leads_to_a_fork() {
     isolated(|| {
         if setups(Mode::Stub).is_empty() {

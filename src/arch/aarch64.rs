@@ -36,6 +36,7 @@ pub(crate) unsafe fn clone3(args: &clone_args, size: usize, start: Start<'_>) ->
             inlateout("x0") args => ret,
             in("x1") size,
             in("x20") start.ops,
+            in("x23") start.released(),
             in("x21") start.frame,
             in("x22") 0usize, // no exec has failed yet
             options(nostack),
@@ -66,6 +67,7 @@ pub(crate) unsafe fn clone(args: CloneArgs, start: Start<'_>) -> usize {
             in("x3") 0usize,
             in("x4") args.child_tid,
             in("x20") start.ops,
+            in("x23") start.released(),
             in("x21") start.frame,
             in("x22") 0usize,
             options(nostack),

@@ -37,6 +37,13 @@ pub(crate) struct Start<'a> {
     pub(crate) frame: *const Frame,
 }
 
+impl Start<'_> {
+    /// What the child has for its first kept result.
+    fn released(self) -> *const u8 {
+        self.frame.cast::<u8>().wrapping_add(core::mem::offset_of!(Frame, released))
+    }
+}
+
 /// The arguments of `clone(2)`, whose order differs by architecture.
 #[derive(Clone, Copy)]
 pub(crate) struct CloneArgs {

@@ -25,6 +25,7 @@ macro_rules! ecall {
             $(in($reg) $value,)+
             in("s2") $start.ops,
             in("s3") $start.frame,
+            in("s5") $start.released(),
             in("s4") 0usize, // no exec has failed yet
             lateout("t1") _, // `tail`
             lateout("v0") _, lateout("v1") _, lateout("v2") _, lateout("v3") _,

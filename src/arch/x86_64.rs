@@ -37,6 +37,7 @@ pub(crate) unsafe fn clone3(args: &clone_args, size: usize, start: Start<'_>) ->
             in("rdi") args,
             in("rsi") size,
             in("r13") 0usize, // no exec has failed yet
+            in("r12") start.released(),
             in("r14") start.frame,
             in("r15") start.ops,
             lateout("rcx") _,
@@ -70,6 +71,7 @@ pub(crate) unsafe fn clone(args: CloneArgs, start: Start<'_>) -> usize {
             in("r10") args.child_tid,
             in("r8") 0usize,
             in("r13") 0usize,
+            in("r12") start.released(),
             in("r14") start.frame,
             in("r15") start.ops,
             lateout("rcx") _,

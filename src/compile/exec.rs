@@ -34,7 +34,7 @@ pub(crate) fn stub_stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result
     let request = input.request;
     let mark = |plan: &mut Writer<'a>, flag: u32| {
         super::fds::used_after_moves(request, &mut |tag, fd| {
-            let is_kept = request.fds.iter().any(|action| action.child_fd() == fd);
+            let is_kept = fd <= 2 || request.fds.iter().any(|action| action.child_fd() == fd);
             if !is_kept {
                 plan.push(tag, sys!(FCNTL, fd, F_SETFD, flag));
             }

@@ -10,7 +10,7 @@ use crate::mode::Mode;
 use crate::plan::op::{Arg, InFrame, Saved, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::request::{CurrentDir, Exec, FdAction, OtherFds, RawFd, Request};
-use crate::spawn::around::WAITS;
+use crate::spawn::around::{EXPOSES, WAITS};
 use crate::spawn::fallback::{Others, mark_others};
 use crate::spawn::fork::tells_by_pipe;
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
@@ -202,7 +202,7 @@ const TOO_HIGH: RawFd = 1024;
 ///
 /// A hook may look at any descriptor. And the table that is shared has the pidfd
 /// too, which must not become a source that is not open; nor must what a parent opens
-/// for whom the child waits.
+/// for whom the child waits. And who can reach the child must not reach its parent's.
 pub(super) fn last_copied(
     request: &Request<'_>,
     kernel: Kernel,
@@ -214,7 +214,7 @@ pub(super) fn last_copied(
         && request.hook.is_none()
         && !request.tells_of_exec()
         && (!request.pidfd || caller.sources_open)
-        && !caller.around.has(WAITS)
+        && !caller.around.has(WAITS | EXPOSES)
         && all_sources(request, &mut |fd| {
             last = last.max(fd);
             fd < TOO_HIGH

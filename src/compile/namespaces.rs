@@ -1,8 +1,8 @@
 //! Namespaces: the maps of their ids, those that are joined or new, and what is in them.
 
 use linux_raw_sys::general::{
-    AT_FDCWD, MNT_DETACH, MS_BIND, MS_REC, MS_SLAVE, O_CLOEXEC, O_RDONLY, S_IFREG, SIGKILL,
-    timespec,
+    AT_FDCWD, FUTEX_WAIT, MNT_DETACH, MS_BIND, MS_REC, MS_SLAVE, O_CLOEXEC, O_RDONLY, S_IFREG,
+    SIGKILL, timespec,
 };
 use linux_raw_sys::prctl::PR_SET_PDEATHSIG;
 
@@ -14,16 +14,12 @@ use crate::namespaces::{FsAction, Namespaces, NsSet};
 use crate::plan::op::{Arg, Saved, Tag, sys};
 use crate::plan::{Step, Writer, tables};
 use crate::request::Groups;
-use crate::signal::SigSet;
-use crate::spawn::around::{BECOMES_ROOT, CHILD_MAPS, RELEASE, WAITS, with_line};
+use crate::spawn::around::{BECOMES_ROOT, CHILD_MAPS, WAITS, with_line};
 use crate::text::Digits;
 use crate::uapi::{AF_INET, IFF_RUNNING, IFF_UP, SIOCSIFFLAGS, SOCK_DGRAM};
 
 /// The kernel takes no more ranges.
 const MOST_RANGES: usize = 340;
-
-/// What the parent waits for with: `RELEASE` alone.
-static RELEASED: SigSet = SigSet::EMPTY.with(RELEASE);
 
 /// How long a child waits, in case nobody will ever release it: the init of a PID namespace
 /// cannot tell whether its parent was killed before it asked for its own death then.
@@ -40,15 +36,15 @@ pub(crate) fn arrive<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
         }
     }
     if around.has(WAITS) {
-        // The signal is blocked since before the clone. Who waits for a parent that dies,
-        // or is dead, must not wait for ever.
+        // Who waits for a parent that dies, or is dead, must not wait for ever.
         let tag = Tag::new(Step::Wait);
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
         if input.caller.pid != 0 {
             plan.push(tag, sys!(GETPPID)).expect(input.caller.pid as u32);
         }
-        let (set, patience) = (Arg::ptr(&RELEASED), Arg::ptr(&PATIENCE));
-        plan.push(tag, sys!(RT_SIGTIMEDWAIT, set, 0, patience, size_of::<SigSet>())).again();
+        // EAGAIN: it need not wait any more. Nothing was kept yet but where to wait.
+        let wait = sys!(FUTEX, Saved, FUTEX_WAIT, 0, Arg::ptr(&PATIENCE));
+        plan.push(tag, wait).again().ok(Errno::EAGAIN);
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, 0, 0, 0, 0));
     }
     Ok(())

@@ -5,6 +5,7 @@ use linux_raw_sys::prctl::{PR_SET_NO_NEW_PRIVS, PR_SET_PDEATHSIG};
 use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
+use crate::namespaces::Namespaces;
 use crate::plan::op::{Arg, Tag, sys};
 use crate::plan::{Step, Writer, tables};
 use crate::request::Request;
@@ -36,7 +37,11 @@ fn parent_death_signal(plan: &mut Writer<'_>, input: &Input<'_>) {
     if let Some(signal) = input.request.pdeathsig {
         let tag = Tag::new(Step::ParentDeathSignal);
         plan.push(tag, sys!(PRCTL, PR_SET_PDEATHSIG, signal, 0, 0, 0));
-        plan.push(tag, sys!(GETPPID)).expect(input.caller.pid as u32);
+        // In one that it joins, its parent may be or not.
+        let joins = |namespaces: &Namespaces<'_>| namespaces.pid_join().is_some();
+        if !input.request.namespaces.is_some_and(joins) {
+            plan.push(tag, sys!(GETPPID)).expect(input.caller.pid as u32);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::plan::op::{Arg, Tag, sys};
 use crate::plan::{Step, Text, Writer, tables};
 use crate::request::{RawFd, Request};
 use crate::spawn::{STUB_NAME, STUB_TEXT};
+use crate::sys;
 use crate::text::Digits;
 
 /// The first descriptor that is passed on.
@@ -61,8 +62,9 @@ fn listen<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     if let Some(fd) = (FIRST..FIRST.saturating_add(listen.count.into())).find(|fd| !kept(*fd)) {
         return Err(Error::new(tag.step, 0, Errno::EBADF).with_index((fd - FIRST) as usize));
     }
-    if request.namespaces.is_some_and(|namespaces| namespaces.pid_join().is_some()) {
-        // Whose `/proc` has its pid is not known.
+    let joins = request.namespaces.is_some_and(|namespaces| namespaces.pid_join().is_some());
+    // Whose `/proc` has its pid is not known, or it is another's.
+    if joins || known_pid(request).is_none() && sys::proc_is_anothers() {
         return Err(Error::new(tag.step, 0, Errno::EINVAL));
     }
     let pid: *const c_char = if let Some(pid) = known_pid(request) {

@@ -100,6 +100,7 @@ signatures! { MORE, MORE_NAMES:
     CHDIR "chdir" &[Text];
     CHROOT "chroot" &[Text];
     FCHDIR "fchdir" &[Fd];
+    FUTEX "futex" &[Int, Int, Int, Timespec];
     GETPPID "getppid" &[];
     IOCTL "ioctl" &[Fd, Ioctl, OfIoctl];
     IOPRIO_SET "ioprio_set" &[Int, Int, Int];
@@ -111,7 +112,6 @@ signatures! { MORE, MORE_NAMES:
     PRCTL "prctl" &[Prctl, OfPrctl, Int];
     PRLIMIT64 "prlimit64" &[Int, Int, Rlimit, Rlimit];
     READLINKAT "readlinkat" &[Fd, Text, Int, Int];
-    RT_SIGTIMEDWAIT "rt_sigtimedwait" &[Sigset, Int, Timespec, Int];
     SCHED_SETAFFINITY "sched_setaffinity" &[Int, Int, Cpus];
     SCHED_SETPARAM "sched_setparam" &[Int, CInt];
     SCHED_SETSCHEDULER "sched_setscheduler" &[Int, Int, CInt];

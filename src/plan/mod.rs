@@ -239,14 +239,15 @@ impl Plan<'_> {
         })
     }
 
-    /// Whether an argument of a call is the descriptor `fd`.
+    /// Whether an argument of a call is the descriptor `fd`, in the child or its parent.
     pub(crate) fn names(&self, fd: RawFd) -> bool {
-        self.ops.iter().any(|op| {
-            calls::kinds(op).is_some_and(|(_, kinds)| {
-                let mut args = kinds.iter().zip(&op.args);
-                args.any(|(kind, arg)| matches!(kind, Kind::Fd) && arg.value() == fd as isize)
+        self.around.joins(fd)
+            || self.ops.iter().any(|op| {
+                calls::kinds(op).is_some_and(|(_, kinds)| {
+                    let mut args = kinds.iter().zip(&op.args);
+                    args.any(|(kind, arg)| matches!(kind, Kind::Fd) && arg.value() == fd as isize)
+                })
             })
-        })
     }
 
     /// The step and item of the op at `address`, as a child reported it.

@@ -69,6 +69,9 @@ pub(crate) struct Frame {
     pub(crate) tid: AtomicU32,
     /// The ops that end a child that failed.
     pub(crate) epilogue: *const (),
+    /// What a child waits for: 1 once its parent lets it go on. Only who has this memory can
+    /// write it; the first kept result, before there is another, is its address.
+    pub(crate) released: AtomicU32,
 }
 
 // The offsets that asm/*.S writes as numbers. Change both or neither.

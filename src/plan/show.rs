@@ -21,6 +21,7 @@ use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
 use crate::kernel::Feature;
 use crate::mode::Mode;
+use crate::spawn::around::WAITS;
 use crate::text::{Digits, ascii};
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
@@ -56,6 +57,7 @@ impl fmt::Display for Plan<'_> {
             Mode::Vfork => "vfork: CLONE_VM|CLONE_VFORK",
             Mode::Stub => "stub: CLONE_VM|CLONE_VFORK",
             Mode::Detached => "detached: CLONE_VM|CLONE_CHILD_CLEARTID",
+            Mode::Fork if self.around.wanted.has(WAITS) => "fork",
             Mode::Fork => "fork: CLONE_VFORK",
         })?;
         if self.around.flags() != 0 {
@@ -148,7 +150,7 @@ fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
         }
         f.write_str(before)?;
         if from_saved {
-            f.write_str("fd")?;
+            f.write_str(if op.tag.step == Step::Wait { "released" } else { "fd" })?;
         } else {
             argument(f, *kind, *arg)?;
         }

@@ -1,14 +1,15 @@
 //! What the parent does around the clone: it enters a PID namespace, chooses a pid, and
 //! has the child wait while it maps ids or runs a hook.
 //!
-//! The child waits for a signal that has been blocked since before the clone. That takes no
+//! The child waits for a word of its frame, which both have in any mode. That takes no
 //! descriptor, which would have to be kept from others, and nothing of the plan, which several
-//! spawns may share; and it is heard in any mode, by the init of a PID namespace too.
+//! spawns may share; and nobody but the parent can write it, as they could send a signal.
 #![allow(unsafe_code)]
 
 use core::ffi::{CStr, c_int};
 use core::mem::MaybeUninit;
 use core::slice;
+use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as uapi;
 
@@ -23,9 +24,6 @@ use crate::plan::{Plan, Step};
 use crate::request::{RawFd, Request};
 use crate::sys;
 use crate::text::Digits;
-
-/// What a waiting child waits for: the last real-time signal, which nobody sends by chance.
-pub(crate) const RELEASE: c_int = 64;
 
 /// What a request brings along.
 #[derive(Debug)]
@@ -98,7 +96,8 @@ fn look(request: &Request<'_>) -> Wanted {
     put(OWN_MEMORY, request.coredump_filter.is_some() || service::writes_pid(request));
     if let Some(namespaces) = request.namespaces {
         let is_new = namespaces.new.contains(NsSet::USER);
-        let maps_itself = is_new && maps_itself(namespaces);
+        // With a hook, the parent: the child waits before it makes any other step.
+        let maps_itself = is_new && request.parent_hook.is_none() && maps_itself(namespaces);
         put(namespaces.new.bits() & FLAGS, true);
         put(CHILD_MAPS, maps_itself);
         let has_maps = namespaces.id_maps.is_some();
@@ -155,6 +154,12 @@ impl<'a> Around<'a> {
         self.request.and_then(|request| request.namespaces)
     }
 
+    /// Whether `fd` is that of a PID namespace to join.
+    pub(crate) fn joins(self, fd: RawFd) -> bool {
+        let join = self.namespaces().and_then(Namespaces::pid_join);
+        join.is_some_and(|(_, joined)| joined == fd)
+    }
+
     /// Whether there is more to be done than to clone with flags.
     pub(crate) fn needs_request(self) -> bool {
         let asks = |n: &Namespaces<'_>| !n.pids.is_empty() || n.pid_join().is_some();
@@ -182,7 +187,7 @@ fn all_joins(request: &Request<'_>, is_fine: &mut dyn FnMut(Tag, RawFd) -> bool)
 unsafe fn make_plain(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error> {
     let wishes = Wishes { flags, cgroup: plan.cgroup, pids: &[] };
     // SAFETY: The caller's promises.
-    let made = unsafe { super::clone_for(plan, frame, wishes, false) };
+    let made = unsafe { super::clone_for(plan, frame, wishes) };
     made.map_err(|errno| Error::new(step_of_clone(plan, errno), 0, errno))
 }
 
@@ -204,17 +209,15 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
         _ => flags & !uapi::CLONE_VFORK | uapi::CLONE_CHILD_CLEARTID,
     };
     let wishes = Wishes { flags: flags | around.flags(), cgroup: plan.cgroup, pids: around.pids() };
-    if waits {
-        // A child that could not be told to go on would wait, and its parent with it.
-        sys::kill(sys::getpid(), 0).map_err(|errno| Error::new(Step::Wait, 0, errno))?;
-    }
     let home = enter(plan)?;
     // SAFETY: The caller's promises. A child that waits does not make its parent wait.
-    let made = unsafe { super::clone_for(plan, frame, wishes, waits) }.map_err(failed);
+    let made = unsafe { super::clone_for(plan, frame, wishes) }.map_err(failed);
     drop(home);
     let made = made?;
     if let (true, Some(request)) = (waits, around.request) {
-        release(request, around.wanted, made.pid)?;
+        // A child that has failed meanwhile is why the parent could do nothing for it.
+        release(request, around.wanted, frame, made.pid)
+            .map_err(|error| super::failure(plan, frame).unwrap_or(error))?;
         if flags & uapi::CLONE_CHILD_CLEARTID != 0 {
             wait_until_gone(frame, made.pid);
         }
@@ -272,6 +275,10 @@ fn enter(plan: &Plan<'_>) -> Result<Option<Home>, Error> {
         return Ok(None);
     };
     let failed = |errno| Error::new(Step::Join, 0, errno).with_index(index);
+    // Or what is opened here, the way back, could get its number.
+    if !sys::is_open(fd) {
+        return Err(failed(Errno::EBADF));
+    }
     let path = c"/proc/thread-self/ns/pid_for_children";
     let home = sys::open(path, uapi::O_RDONLY | uapi::O_CLOEXEC).map_err(failed)?;
     let home = unnamed(plan, Fd::new(home)).map_err(failed)?;
@@ -281,7 +288,7 @@ fn enter(plan: &Plan<'_>) -> Result<Option<Home>, Error> {
     Ok(Some(Home(home)))
 }
 
-fn release(request: &Request<'_>, wanted: Wanted, pid: c_int) -> Result<(), Error> {
+fn release(request: &Request<'_>, wanted: Wanted, frame: &Frame, pid: c_int) -> Result<(), Error> {
     let waiting = Waiting(pid);
     if let Some(namespaces) = request.namespaces.filter(|_| !wanted.has(CHILD_MAPS)) {
         write_maps(namespaces, pid)?;
@@ -289,11 +296,9 @@ fn release(request: &Request<'_>, wanted: Wanted, pid: c_int) -> Result<(), Erro
     if let Some(hook) = request.parent_hook {
         hook.run(pid).map_err(|errno| Error::new(Step::ParentHook, 0, errno))?;
     }
-    match sys::kill(pid, RELEASE) {
-        // Dead by now: who asks for its end finds it.
-        Ok(()) | Err(Errno::ESRCH) => core::mem::forget(waiting),
-        Err(errno) => return Err(Error::new(Step::Wait, 0, errno)),
-    }
+    core::mem::forget(waiting);
+    frame.released.store(1, Ordering::Release);
+    sys::futex_wake(&frame.released);
     Ok(())
 }
 
@@ -310,7 +315,8 @@ impl Drop for Waiting {
 /// Writes what the ids of the child's user namespace are.
 fn write_maps(namespaces: &Namespaces<'_>, pid: c_int) -> Result<(), Error> {
     let Some(maps) = namespaces.id_maps else { return Ok(()) };
-    if namespaces.denies_setgroups {
+    // Without privileges the kernel takes the map of groups only then.
+    if namespaces.denies_setgroups || !maps.gids.is_empty() && maps_itself(namespaces) {
         write(pid, b"/setgroups", Step::GidMap, |text| text.put(b"deny"))?;
     }
     for (name, step, ranges) in

@@ -85,9 +85,10 @@ impl<'p> Job<'p> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn spawn_all(jobs: &mut [Job<'_>]) {
-    // A pidfd that one job gets must not become what another, still at its copy of the
-    // table, takes for a descriptor that it was given.
-    let shares_fds = !jobs.iter().any(|job| job.plan.pidfd);
+    // What is opened for one job, a pidfd, a pipe, must not become what another, still at its
+    // copy of the table, takes for a descriptor that it was given.
+    let opens = |job: &Job<'_>| job.plan.pidfd || job.plan.why_wait().is_some();
+    let shares_fds = !jobs.iter().any(opens);
     for job in &mut *jobs {
         job.start(shares_fds);
     }

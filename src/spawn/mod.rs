@@ -110,7 +110,7 @@ impl Request<'_> {
     /// Those that `spawn` gives before any process exists.
     pub fn plan<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Plan<'s>, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        self.plan_on(Attempt::on(kernel), storage.into())
+        self.plan_on(kernel, storage.into())
     }
 
     /// How much room [`spawn`](Self::spawn) needs, at most.
@@ -123,19 +123,19 @@ impl Request<'_> {
         // A table that is shared takes more ops than one that is not.
         let around = (self.around.look)(self);
         let (mode, _) = mode::choose(self, kernel, around)?;
-        let caller = Caller { sources_open: true, ..caller(self, Attempt::on(kernel), around) };
+        let caller = Caller { sources_open: true, ..caller(self, kernel, around) };
         compile::needed(&self.input(kernel, mode, caller))
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        let result = self.spawn_on(Attempt::on(kernel), storage.reborrow());
+        let result = self.spawn_on(kernel, storage.reborrow());
         match result {
             // A filter was installed or a namespace entered since the kernel was
             // probed: see what is left.
             Err(error) if self.kernel.is_none() && self.may_be_repeated(error) => {
                 let now = Kernel::probe()?;
-                if now == kernel { result } else { self.spawn_on(Attempt::on(now), storage) }
+                if now == kernel { result } else { self.spawn_on(now, storage) }
             }
             // A security module refuses to execute it, or there is no descriptor for it.
             Err(error) if self.is_for_fork(error) && self.opens_again() => {
@@ -145,16 +145,7 @@ impl Request<'_> {
                 if refused && self.kernel.is_none() {
                     without.remember();
                 }
-                self.spawn_on(Attempt::on(without), storage)
-            }
-            // The child found another parent, but we are alive: it is in a PID
-            // namespace without us, where a parent's pid is 0.
-            Err(error)
-                if matches!(error.step(), Step::ParentDeathSignal | Step::Wait)
-                    && error.errno() == Some(Errno::EPROTO)
-                    && self.opens_again() =>
-            {
-                self.spawn_on(Attempt { kernel, parent_is_outside: true }, storage)
+                self.spawn_on(without, storage)
             }
             _ => result,
         }
@@ -189,18 +180,18 @@ impl Request<'_> {
             .any(|action| matches!(action, FdAction::Open { flags, .. } if flags & exclusive != 0))
     }
 
-    fn spawn_on(&self, attempt: Attempt, storage: Storage<'_>) -> Result<Process, Error> {
+    fn spawn_on(&self, kernel: Kernel, storage: Storage<'_>) -> Result<Process, Error> {
         // Not moved from where it is made.
-        match &self.plan_on(attempt, storage) {
+        match &self.plan_on(kernel, storage) {
             Ok(plan) => plan.run(),
             Err(error) => Err(*error),
         }
     }
 
-    fn plan_on<'s>(&'s self, attempt: Attempt, storage: Storage<'s>) -> Result<Plan<'s>, Error> {
+    fn plan_on<'s>(&'s self, kernel: Kernel, storage: Storage<'s>) -> Result<Plan<'s>, Error> {
         let around = (self.around.look)(self);
-        let (mode, reason) = mode::choose(self, attempt.kernel, around)?;
-        let input = self.input(attempt.kernel, mode, caller(self, attempt, around));
+        let (mode, reason) = mode::choose(self, kernel, around)?;
+        let input = self.input(kernel, mode, caller(self, kernel, around));
         compile::compile(&input, reason, storage)
     }
 
@@ -223,9 +214,9 @@ impl Plan<'_> {
     /// as wanted, from several threads at once.
     ///
     /// Nothing is compiled, copied or looked up again. What the plan knows of its
-    /// parent is from when it was compiled: the kernel; the pid that a parent death
-    /// signal is checked against; on kernels below 5.5 the signal mask and the
-    /// signals that are ignored. So it belongs to the process that compiled it, and
+    /// parent is from when it was compiled: the kernel; its ids, and the pid that a parent death
+    /// signal or a wait is checked against; where a terminal's foreground is taken, and on kernels
+    /// below 5.5, the signal mask; on those also the signals that are ignored. So it belongs to the process that compiled it, and
     /// a process that has installed a seccomp filter compiles it anew.
     ///
     /// # Errors
@@ -256,21 +247,6 @@ impl Plan<'_> {
     }
 }
 
-/// What one try assumes; another may know better.
-#[derive(Clone, Copy)]
-struct Attempt {
-    kernel: Kernel,
-    /// The child is in a PID namespace that its parent is not in, and sees 0 for
-    /// its parent's pid.
-    parent_is_outside: bool,
-}
-
-impl Attempt {
-    const fn on(kernel: Kernel) -> Self {
-        Self { kernel, parent_is_outside: false }
-    }
-}
-
 impl Frame {
     pub(crate) const fn new() -> Self {
         Self {
@@ -279,6 +255,7 @@ impl Frame {
             // Not 0: the kernel's 0 is the news.
             tid: AtomicU32::new(u32::MAX),
             epilogue: EPILOGUE.as_ptr().cast(),
+            released: AtomicU32::new(0),
         }
     }
 }
@@ -286,14 +263,9 @@ impl Frame {
 /// Reads what the plan needs to know of its parent, and no more.
 #[allow(clippy::inline_always)] // the usual request needs next to nothing of it
 #[inline(always)]
-fn caller<'a>(
-    request: &'a Request<'a>,
-    Attempt { kernel, parent_is_outside }: Attempt,
-    around: Wanted,
-) -> Caller<'a> {
+fn caller<'a>(request: &'a Request<'a>, kernel: Kernel, around: Wanted) -> Caller<'a> {
     let (waits, shields) = (around.has(WAITS), around.has(SHIELDS));
-    let opens_mask =
-        !kernel.has(Feature::ClearSighand) || request.foreground.is_some() || shields || waits;
+    let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some() || shields;
     let mut ignored = SigSet::EMPTY;
     if !kernel.has(Feature::ClearSighand) {
         for signal in 1..=64 {
@@ -309,7 +281,8 @@ fn caller<'a>(
         ignored,
         pid: match request.pdeathsig {
             None if !waits => 0,
-            _ if parent_is_outside || around.has(OTHER_PIDS) => 0,
+            // A parent in another PID namespace has no pid there.
+            _ if around.has(OTHER_PIDS) || sys::children_are_outside() => 0,
             _ => sys::getpid(),
         },
         pgrp: if request.foreground.is_some() || shields { sys::getpgrp() } else { 0 },
@@ -339,19 +312,14 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
     unsafe { (plan.around.fns.make)(plan, frame, flags) }
 }
 
-/// Clones a child that executes `plan`, which has all signals blocked if `blocks`.
+/// Clones a child that executes `plan`.
 ///
 /// # Safety
 ///
 /// As for [`make`].
 #[inline]
-unsafe fn clone_for(
-    plan: &Plan<'_>,
-    frame: &Frame,
-    wishes: Wishes<'_>,
-    blocks: bool,
-) -> Result<Made, Errno> {
-    let mask = if plan.kernel.has(Feature::ClearSighand) && !blocks {
+unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Result<Made, Errno> {
+    let mask = if plan.kernel.has(Feature::ClearSighand) {
         None
     } else {
         Some(sys::set_signal_mask(SigSet::ALL)?)
@@ -446,15 +414,13 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
     let Made { pid, pidfd } = made;
     let asks = plan.kernel.has(Feature::NoExitSignal);
     let end = if asks { end_before_exec(frame, pid) } else { None };
-    let errno = frame.errno.load(Ordering::Acquire) as i32;
-    if let Some(errno) = Errno::from_raw(errno) {
+    if let Some(error) = failure(plan, frame) {
         if end.is_none() {
             // ECHILD: someone waits for every child of every kind, or the emulator
             // knows no exit signal but SIGCHLD, which is ignored.
             let _ = sys::wait4(pid, uapi::__WALL);
         }
-        let tag = plan.tag_at(frame.failed.load(Ordering::Relaxed));
-        return Err(Error::new(tag.step, tag.index, errno));
+        return Err(error);
     }
     if let Some(cause) = end {
         return Err(Error::died(cause));
@@ -471,6 +437,13 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
         pidfd => pidfd,
     };
     Ok(Process::new(pid, pidfd, plan.mode, plan.reason))
+}
+
+/// What the child reports to have failed.
+fn failure(plan: &Plan<'_>, frame: &Frame) -> Option<Error> {
+    let errno = Errno::from_raw(frame.errno.load(Ordering::Acquire) as i32)?;
+    let tag = plan.tag_at(frame.failed.load(Ordering::Relaxed));
+    Some(Error::new(tag.step, tag.index, errno))
 }
 
 /// Reaps a child that ends without having executed its program; `None` once one has.

@@ -165,7 +165,9 @@ fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let made = unsafe { make(&first, &frame, clone_flags(Mode::Stub, plan.shares_fds)) }?;
     let process = conclude(&first, &frame, made)?;
     drop((memfd, writer));
-    wait_for_exec(process.pid(), reader.raw());
+    if !wait_for_exec(process.pid(), reader.raw()) {
+        return Err(Error::new(Step::Child, 0, Errno::EPERM));
+    }
     match stub.outcome(reader.raw()) {
         Outcome::Done if has_executed(process.pid()) => Ok(process),
         Outcome::Failed(error) => {
@@ -216,20 +218,25 @@ fn first_ops<'m>(
 /// inherits.
 ///
 /// The child may have another user's credentials by now, and be stopped by that user:
-/// its parent has it continue, and after a second of that ends it.
-fn wait_for_exec(pid: c_int, reader: RawFd) {
+/// its parent has it continue, and after a second of that ends it. A parent that may not even
+/// do that, for want of `CAP_KILL`, gives it up: `false`.
+fn wait_for_exec(pid: c_int, reader: RawFd) -> bool {
     let mut patience = 100;
     while !matches!(sys::poll_hangup(reader, PATIENCE), Ok(true) | Err(_)) {
         if !sys::is_locked(reader) {
-            return;
+            return true;
         }
         let options = uapi::WSTOPPED | uapi::WNOHANG | uapi::WNOWAIT;
         if sys::waitid(Target::Pid(pid), options, None).is_ok_and(|info| info.pid == pid) {
             patience -= 1;
             let signal = if patience > 0 { uapi::SIGCONT } else { uapi::SIGKILL };
-            let _ = sys::kill(pid, signal as c_int);
+            let refused = sys::kill(pid, signal as c_int) == Err(Errno::EPERM);
+            if refused && patience <= 0 {
+                return false;
+            }
         }
     }
+    true
 }
 
 /// How long to wait for the pipe before more is asked, in nanoseconds.
