@@ -20,11 +20,8 @@
         .set    FRAME,  6
         .set    STOP,   7
 
-        .set    EACCES, 13
-        .set    ETIMEDOUT, 110
-        .set    ESTALE, 116
-
         .set    EINTR,  4
+        .set    EACCES, 13
         .set    EPROTO, 71
 
         .set    UNLESS_SAME, 255
@@ -94,16 +91,8 @@ rawspawn_child:
         cmp     w0, #EINTR              // nothing has happened: the same op again
         b.eq    .Lop
         tbz     w10, #STOP, .Lgo_on
-        cmp     w0, #EACCES
-        b.eq    .Lgo_on
-        cmp     w0, #ETIMEDOUT
-        b.eq    .Lgo_on
-        cmp     w0, #ESTALE
-        b.eq    .Lgo_on
         ldr     w9, [x20, #56]
-        cmp     w0, #31
-        b.hi    .Lfailed
-        lsr     w9, w9, w0
+        lsr     w9, w9, w0              // by the last five bits
         tbz     w9, #0, .Lfailed
 .Lgo_on:
         mov     w23, w0
@@ -113,6 +102,8 @@ rawspawn_child:
         ldr     w9, [x20, #56]          // Op.want, a bit for each weak errno
         cmp     w0, #31
         b.hi    .Lstrong
+        cmp     w0, #EACCES
+        b.eq    .Lstrong
         lsr     w9, w9, w0
         tbnz    w9, #0, .Lskip
 .Lstrong:

@@ -20,11 +20,8 @@
         .set    FRAME,  64
         .set    STOP,   128
 
-        .set    EACCES, 13
-        .set    ETIMEDOUT, 110
-        .set    ESTALE, 116
-
         .set    EINTR,  4
+        .set    EACCES, 13
         .set    EPROTO, 71
 
         .set    UNLESS_SAME, 255
@@ -101,16 +98,8 @@ rawspawn_child:
         beq     a0, t0, .Lop
         andi    t0, t1, STOP
         beqz    t0, .Lgo_on
-        li      t0, EACCES
-        beq     a0, t0, .Lgo_on
-        li      t0, ETIMEDOUT
-        beq     a0, t0, .Lgo_on
-        li      t0, ESTALE
-        beq     a0, t0, .Lgo_on
-        li      t0, 31
-        bgtu    a0, t0, .Lfailed
         lwu     t0, 56(s2)
-        srl     t0, t0, a0
+        srlw    t0, t0, a0              // by the last five bits
         andi    t0, t0, 1
         beqz    t0, .Lfailed
 .Lgo_on:
@@ -120,6 +109,8 @@ rawspawn_child:
         mv      s6, s2
         li      t0, 31
         bgtu    a0, t0, .Lstrong
+        li      t0, EACCES
+        beq     a0, t0, .Lstrong
         lwu     t0, 56(s2)              // Op.want, a bit for each weak errno
         srl     t0, t0, a0
         andi    t0, t0, 1

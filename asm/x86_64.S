@@ -22,13 +22,10 @@
         .set    LAST,   16      // no exec op follows: report
         .set    CALL,   32      // not a system call: see the second entry
         .set    FRAME,  64      // the third argument counts from the frame
-        .set    STOP,   128     // go on only after a weak errno, or one of these:
-
-        .set    EACCES, 13
-        .set    ETIMEDOUT, 110
-        .set    ESTALE, 116
+        .set    STOP,   128     // go on only after an errno of Op.want, by its last five bits
 
         .set    EINTR,  4
+        .set    EACCES, 13
         .set    EPROTO, 71
 
         .set    UNLESS_SAME, 255 // a guard: the kept result is not the second argument
@@ -99,15 +96,7 @@ rawspawn_child:
         je      .Lop
         test    byte ptr [r15 + 6], STOP
         jz      .Lgo_on
-        cmp     eax, EACCES
-        je      .Lgo_on
-        cmp     eax, ETIMEDOUT
-        je      .Lgo_on
-        cmp     eax, ESTALE
-        je      .Lgo_on
         mov     ecx, [r15 + 56]
-        cmp     eax, 31
-        ja      .Lfailed
         bt      ecx, eax
         jnc     .Lfailed
 .Lgo_on:
@@ -119,6 +108,8 @@ rawspawn_child:
         mov     ecx, [r15 + 56]         // Op.want, a bit for each weak errno
         cmp     eax, 31
         ja      .Lstrong
+        cmp     eax, EACCES
+        je      .Lstrong
         bt      ecx, eax
         jc      .Lskip
 .Lstrong:

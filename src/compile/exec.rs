@@ -14,6 +14,10 @@ use crate::plan::{Step, Text, Writer, tables};
 use crate::request::{Exec, Request};
 use crate::spawn::MOST_BEFORE;
 
+/// After which errnos execvp(3) goes on to the next directory besides. The loop looks at their last
+/// five bits, in which `ESTALE` is `ENOTDIR`, and none of these is another that exec fails with.
+const SEARCH: u32 = bit(Errno::EACCES) | bit(Errno::ENODEV) | 1 << (Errno::ETIMEDOUT.number() & 31);
+
 /// Where a name is looked up if nothing says where.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
@@ -110,9 +114,8 @@ impl<'a> Target<'a> {
     /// retry may yet change.
     fn weak(self) -> u32 {
         let busy = if self.request.busy_retries > 0 { bit(Errno::ETXTBSY) } else { 0 };
-        // execvp(3) goes on to the next directory after these, and a few more.
-        let device = if self.request.posix.is_some() { bit(Errno::ENODEV) } else { 0 };
-        bit(Errno::ENOENT) | bit(Errno::ENOTDIR) | busy | device
+        let search = if self.request.posix.is_some() { SEARCH } else { 0 };
+        bit(Errno::ENOENT) | bit(Errno::ENOTDIR) | busy | search
     }
 
     #[inline]

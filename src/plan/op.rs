@@ -30,8 +30,8 @@ pub(crate) mod flags {
     pub(crate) const CALL: u8 = 32;
     /// `args[2]` is an offset from the frame, which each child has its own of.
     pub(crate) const FRAME: u8 = 64;
-    /// Of an op with `EXEC`: go on only after an errno of `want`, `EACCES`, `ETIMEDOUT` or
-    /// `ESTALE`; any other is the end.
+    /// Of an op with `EXEC`: go on only after an errno whose last five bits are the number of
+    /// one of `want`; any other is the end. `EACCES` is never weak.
     pub(crate) const STOP: u8 = 128;
 }
 

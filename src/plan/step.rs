@@ -30,7 +30,7 @@ pub enum Step {
     GidMap,
     /// The caller's own function, while the child waits.
     ParentHook,
-    /// The child waits for its parent, `sigtimedwait(2)`.
+    /// The child waits for its parent, futex(2).
     Wait,
     /// Signals are kept away while handlers or a stop could reach the child.
     Shield,

@@ -216,8 +216,9 @@ impl Plan<'_> {
     /// Nothing is compiled, copied or looked up again. What the plan knows of its
     /// parent is from when it was compiled: the kernel; its ids, and the pid that a parent death
     /// signal or a wait is checked against; where a terminal's foreground is taken, and on kernels
-    /// below 5.5, the signal mask; on those also the signals that are ignored. So it belongs to the process that compiled it, and
-    /// a process that has installed a seccomp filter compiles it anew.
+    /// below 5.5, the signal mask; on those also the signals that are ignored. So it belongs to
+    /// the process that compiled it, and a process that has installed a seccomp filter compiles it
+    /// anew.
     ///
     /// # Errors
     ///
