@@ -1110,12 +1110,15 @@ impl<'a> Request<'a> {
     ///
     /// A program is looked up ([`Exec::Search`]) by execvp(3)'s rule then: what is no
     /// directory entry leads on to the next directory, `EACCES` does too, and is the error in the
-    /// end; any other error is the end. And the arguments may be none at all.
+    /// end; any other error is the end, so that [`sh_fallback`](Self::sh_fallback) has no effect. And
+    /// the arguments may be none at all.
     ///
     /// # Errors
     ///
     /// - [`Step::FileAction`](crate::Step::FileAction) with the position of the action and the
-    ///   errors of its call; with `EINVAL`, before any process exists: there are some, and other
+    ///   errors of its call; with `EOPNOTSUPP`, before any process exists: all descriptors from one
+    ///   on are to be closed, and what tells of the exec would be too, below Linux 5.11 under an
+    ///   emulator or with `exec_fd`; with `EINVAL`, before any process exists: there are some, and other
     ///   descriptors are not inherited ([`OtherFds::Inherit`]).
     /// - [`Step::Scheduler`](crate::Step::Scheduler), [`Step::Session`](crate::Step::Session),
     ///   [`Step::ProcessGroup`](crate::Step::ProcessGroup), [`Step::Uid`](crate::Step::Uid),

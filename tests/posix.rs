@@ -5,22 +5,32 @@ use std::fs;
 use std::os::fd::AsRawFd;
 
 use rawspawn::{
-    Errno, Exec, FileAction, Kernel, Mode, OtherFds, PosixSpawn, Reason, Request, Scheduler, Step,
-    argv,
+    Errno, Exec, Feature, FileAction, Kernel, Mode, OtherFds, PosixSpawn, Reason, Request,
+    Scheduler, Step, argv,
 };
 
 use crate::common::child::{End, ending};
 use crate::common::{
-    Report, Room, TempDir, each_setup, failure, forked, isolated, may_change_credentials, report,
-    run, without_stub,
+    Report, Room, Setup, TempDir, each_setup, failure, forked, isolated, may_change_credentials,
+    report, run, without_stub,
 };
 use crate::session::terminal;
 
 /// What a child reports that takes `actions`, and inherits what there is.
-fn with_actions(setup: crate::common::Setup, actions: &'static [FileAction<'static>]) -> Report {
+fn with_actions(setup: Setup, actions: &'static [FileAction<'static>]) -> Report {
     let posix = PosixSpawn::new().actions(actions);
     let posix: &'static PosixSpawn<'static> = Box::leak(Box::new(posix));
     report(setup, |r| _ = r.other_fds(OtherFds::Inherit).posix(posix))
+}
+
+/// The setups in which all descriptors from one on can be closed: the pipe of an emulator must be
+/// marked.
+fn that_close_all() -> Vec<Setup> {
+    let can = |setup: &Setup| {
+        let asks = setup.kernel.has(Feature::NoExitSignal);
+        asks || setup.kernel.has(Feature::CloseRangeCloexec)
+    };
+    without_stub().into_iter().filter(can).collect()
 }
 
 #[test]
@@ -44,7 +54,7 @@ fn file_actions_happen_one_after_the_other() {
             let path = fs::metadata(path).expect("it is there");
             (std::os::unix::fs::MetadataExt::dev(&path), std::os::unix::fs::MetadataExt::ino(&path))
         };
-        for setup in without_stub() {
+        for setup in that_close_all() {
             let seen = with_actions(setup, ACTIONS);
             assert_eq!(seen.get("cwd"), "/dev", "{setup:?}");
             for (fd, path) in [(20, "/"), (21, "/dev/null"), (22, "/dev/zero")] {
@@ -66,10 +76,31 @@ fn a_number_that_the_kernel_chooses_is_left_alone() {
         FileAction::Open { fd: 4, path: c"/dev/zero", flags: 0, mode: 0 },
     ];
     isolated(|| {
-        for setup in without_stub() {
+        for setup in that_close_all() {
             // The report's own file is opened by the child later.
             let seen = with_actions(setup, ACTIONS);
             assert_eq!(seen.fds(), [0, 1, 2, 3, 4, 5], "{setup:?}");
+        }
+    });
+}
+
+#[test]
+fn what_tells_of_the_exec_outlives_that_all_are_closed() {
+    static ALL: [FileAction<'_>; 1] = [FileAction::CloseFrom { fd: 3 }];
+    isolated(|| {
+        let posix = PosixSpawn::new().actions(&ALL);
+        for setup in without_stub() {
+            let mut request = Request::new(Exec::Path(c"/missing"), argv![c"missing"]);
+            request.other_fds(OtherFds::Inherit).posix(&posix);
+            let expected = if that_close_all().iter().any(|s| s.kernel == setup.kernel) {
+                (Step::Exec, Some(Errno::ENOENT))
+            } else {
+                (Step::FileAction, Some(Errno::EOPNOTSUPP))
+            };
+            for _ in 0..20 {
+                let error = failure(setup, &mut request);
+                assert_eq!((error.step(), error.errno()), expected, "{setup:?}");
+            }
         }
     });
 }
@@ -166,7 +197,7 @@ fn ids_that_are_reset_are_no_business_of_shared_memory() {
             assert!(process.wait().expect("our child").success());
             (process.mode(), process.reason())
         };
-        if Kernel::current().expect("known").has(rawspawn::Feature::SharedMemory) {
+        if Kernel::current().expect("known").has(Feature::SharedMemory) {
             assert_eq!(mode(&request), (Mode::Vfork, Reason::Default));
         }
         if !may_change_credentials() {

@@ -1,7 +1,7 @@
 //! What is taken of the C library: its memory, the environment, and that a thread is not
 //! cancelled meanwhile.
 
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 
 use rawspawn::{Buffer, CStrArray};
 
@@ -21,7 +21,14 @@ unsafe extern "C" {
     ) -> *mut c_void;
     fn munmap(start: *mut c_void, size: usize) -> c_int;
     fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
-    static environ: *const *const c_char;
+    safe fn getauxval(kind: c_ulong) -> c_ulong;
+    static mut environ: *const *const c_char;
+}
+
+/// Whether the program was given more rights than who executed it has: set-user-ID and the like.
+pub(crate) fn has_more_rights() -> bool {
+    const AT_SECURE: c_ulong = 23;
+    getauxval(AT_SECURE) != 0
 }
 
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
@@ -64,7 +71,8 @@ pub(crate) fn variable(name: &[u8]) -> Option<&'static CStr> {
 /// `RLIMIT_NOFILE`, which no descriptor reaches.
 pub(crate) fn descriptor_limit() -> u64 {
     const RLIMIT_NOFILE: usize = 7;
-    let mut limit = [0u64; 2];
+    // All are possible where the kernel does not say.
+    let mut limit = [u64::MAX; 2];
     // SAFETY: The kernel writes two numbers.
     unsafe { sc::syscall4(sc::nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, &raw mut limit as usize) };
     limit[0]

@@ -15,8 +15,12 @@ use crate::request::{Exec, Request};
 use crate::spawn::MOST_BEFORE;
 
 /// After which errnos execvp(3) goes on to the next directory besides. The loop looks at their last
-/// five bits, in which `ESTALE` is `ENOTDIR`, and none of these is another that exec fails with.
-const SEARCH: u32 = bit(Errno::EACCES) | bit(Errno::ENODEV) | 1 << (Errno::ETIMEDOUT.number() & 31);
+/// five bits, in which `ESTALE` is `ENOTDIR`. (`ETIMEDOUT`, of a file system that is far away,
+/// would be `EFAULT`, and ends it.)
+const SEARCH: u32 = bit(Errno::EACCES) | bit(Errno::ENODEV);
+
+/// No path is as long; execvp(3) passes over such a directory.
+const PATH_MAX: usize = 4096;
 
 /// Where a name is looked up if nothing says where.
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
@@ -84,7 +88,8 @@ pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), E
         }
         Exec::Search { name, path } => {
             let path = path.or_else(|| envp.variable(b"PATH")).unwrap_or(DEFAULT_PATH);
-            for (index, dir) in path.split(|&byte| byte == b':').enumerate() {
+            let fits = |dir: &&[u8]| request.posix.is_none() || dir.len() < PATH_MAX;
+            for (index, dir) in path.split(|&byte| byte == b':').filter(fits).enumerate() {
                 let candidate = if dir.is_empty() {
                     Text::new(name)
                 } else {

@@ -16,7 +16,9 @@ use crate::posix::{FileAction, PosixSpawn};
 use crate::request::{OtherFds, RawFd};
 use crate::spawn::around::CREDENTIALS;
 use crate::spawn::fallback::close_from;
+use crate::spawn::fork::tells_by_pipe;
 use crate::sys;
+use crate::uapi::CLOSE_RANGE_CLOEXEC;
 
 /// An id that setresuid(2) leaves as it is.
 const UNCHANGED: u32 = u32::MAX;
@@ -65,7 +67,7 @@ fn act<'a>(
         FileAction::Close { fd } => {
             let op = plan.push(tag, sys!(CLOSE, fd));
             // It is no error that it is not open, but that it could never be.
-            let limit = sys::soft_descriptor_limit().map_err(|e| Error::new(tag.step, 0, e))?;
+            let limit = sys::soft_descriptor_limit().unwrap_or(u64::MAX);
             if u64::try_from(fd).is_ok_and(|fd| fd < limit) {
                 op.ok_any();
             }
@@ -89,22 +91,35 @@ fn act<'a>(
         FileAction::Fchdir { fd } => {
             plan.push(tag, sys!(FCHDIR, fd));
         }
-        FileAction::CloseFrom { fd } => close_all(plan, input, tag, fd),
+        FileAction::CloseFrom { fd } => return close_all(plan, input, tag, fd),
         FileAction::SetForeground { fd } => foreground(plan, input, posix, tag, fd),
     }
     Ok(())
 }
 
-fn close_all(plan: &mut Writer<'_>, input: &Input<'_>, tag: Tag, fd: RawFd) {
-    if input.kernel.has(Feature::CloseRange) {
-        plan.push(tag, sys!(CLOSE_RANGE, fd, u32::MAX, 0));
-        return;
+fn close_all(plan: &mut Writer<'_>, input: &Input<'_>, tag: Tag, fd: RawFd) -> Result<(), Error> {
+    let refused = |errno| Err(Error::new(tag.step, 0, errno).with_index(tag.index.into()));
+    let Input { request, kernel, mode, caller, .. } = *input;
+    if fd < 0 {
+        return refused(Errno::EBADF);
+    }
+    // What tells of the exec, under an emulator or as it was asked for, lasts until then.
+    let tells =
+        request.tells_of_exec() || mode == Mode::Fork && tells_by_pipe(kernel, caller.around);
+    if tells && !kernel.has(Feature::CloseRangeCloexec) {
+        return refused(Errno::EOPNOTSUPP);
+    }
+    if kernel.has(Feature::CloseRange) {
+        let flags = if tells { CLOSE_RANGE_CLOEXEC } else { 0 };
+        plan.push(tag, sys!(CLOSE_RANGE, fd, u32::MAX, flags));
+        return Ok(());
     }
     let (function, first) = (close_from as *const (), Arg::int(fd as isize));
-    match input.mode {
+    match mode {
         Mode::Fork => plan.call(tag, function, first, Arg::ZERO),
         _ => plan.call(tag, function, first, InFrame(0)),
     }
+    Ok(())
 }
 
 /// Takes the terminal's foreground; see `session::foreground` for the signal that it blocks.
@@ -116,12 +131,13 @@ fn foreground(
     fd: RawFd,
 ) {
     signals::block_all(plan, Tag::new(Step::Shield));
-    match posix.pgrp {
+    let session = posix.session || input.request.session;
+    match posix.pgrp.or(input.request.pgrp) {
         Some(pgrp) if pgrp > 0 => {
             let pgrp = plan.value(pgrp);
             plan.push(tag, sys!(IOCTL, fd, TIOCSPGRP, pgrp));
         }
-        None if !posix.session => {
+        None if !session => {
             let pgrp = plan.value(input.caller.pgrp);
             plan.push(tag, sys!(IOCTL, fd, TIOCSPGRP, pgrp));
         }

@@ -123,7 +123,7 @@ fn observe(api: &Api, case: &Case) -> String {
     if results.last() != Some(&0) {
         let mut status = 0;
         // SAFETY: Room for a status. Nothing may be left.
-        let left = unsafe { libc::waitpid(-1, &raw mut status, 0) };
+        let left = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) };
         return format!("{results:?}, left {left}");
     }
     let mut status = 0;
