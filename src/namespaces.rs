@@ -456,8 +456,8 @@ impl<'a> Namespaces<'a> {
     /// Furnishes the child's mount namespace, one action after the other.
     ///
     /// A child whose own user id is in no range of [`id_maps`](Self::id_maps) does so as root of
-    /// its user namespace, user and group, which must be mapped then, and stays that unless [`Request::uid`](crate::Request::uid) says
-    /// otherwise.
+    /// its user namespace, user and group, which must be mapped then, and stays that unless
+    /// [`Request::uid`](crate::Request::uid) says otherwise.
     ///
     /// # Errors
     ///

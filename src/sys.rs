@@ -586,11 +586,7 @@ pub(crate) fn proc_is_anothers() -> bool {
     target(c"/proc/self").is_ok_and(|target| own.zip(target).any(|(a, b)| *a != b))
 }
 
-/// `readlinkat(AT_FDCWD, path)`: whether there is such a link that may be read.
+/// Whether there is a link at `path` that may be read.
 pub(crate) fn read_link(path: &CStr) -> Result<(), Errno> {
-    let mut target = 0u8;
-    let (cwd, path) = (uapi::AT_FDCWD as usize, path.as_ptr() as usize);
-    // SAFETY: A C string, and room for the one byte that the kernel writes.
-    ret(unsafe { sc::syscall4(sc::nr::READLINKAT, cwd, path, &raw mut target as usize, 1) })
-        .map(drop)
+    target(path).map(drop)
 }

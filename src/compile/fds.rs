@@ -243,15 +243,20 @@ enum Closing {
     List,
 }
 
-fn closing(Input { request, kernel, mode, caller, .. }: &Input<'_>) -> Closing {
-    // What tells of the exec, an emulated parent, that of a stub, or whoever asked, lasts
-    // until then.
-    let tells = request.tells_of_exec()
+/// Whether a descriptor tells of the exec, an emulated parent, that of a stub, or whoever asked:
+/// it lasts until then.
+pub(super) fn tells_of_exec(Input { request, kernel, mode, caller, .. }: &Input<'_>) -> bool {
+    request.tells_of_exec()
         || match mode {
             Mode::Stub => true,
             Mode::Fork => tells_by_pipe(*kernel, caller.around),
             Mode::Vfork | Mode::Detached => false,
-        };
+        }
+}
+
+fn closing(input: &Input<'_>) -> Closing {
+    let Input { request, kernel, .. } = input;
+    let tells = tells_of_exec(input);
     // A busy file may be so by a descriptor of the caller's, which the child has
     // a copy of: closed, not marked, or no retry would help.
     let wants_closing = request.busy_retries > 0 && !tells;
@@ -266,6 +271,22 @@ fn closing(Input { request, kernel, mode, caller, .. }: &Input<'_>) -> Closing {
     }
 }
 
+/// Calls `function` of `fallback`: in memory that is shared on a stack of its own.
+#[allow(clippy::inline_always)] // most programs have one of its two calls
+#[inline(always)]
+pub(super) fn call_fallback<'a>(
+    plan: &mut Writer<'a>,
+    input: &Input<'_>,
+    tag: Tag,
+    function: *const (),
+    data: Arg<'a>,
+) {
+    match input.mode {
+        Mode::Fork => plan.call(tag, function, data, Arg::ZERO),
+        _ => plan.call(tag, function, data, InFrame(0)),
+    }
+}
+
 /// Closes what the request does not name, by what the kernel offers.
 pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
     let request = input.request;
@@ -276,11 +297,7 @@ pub(super) fn close_others<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
     let (flags, exec) = match (closing(input), request.exec) {
         (Closing::List, _) => {
             let others = plan.value(Others(request.fds));
-            let function = mark_others as *const ();
-            match input.mode {
-                Mode::Fork => plan.call(tag, function, others, Arg::ZERO),
-                _ => plan.call(tag, function, others, InFrame(0)),
-            }
+            call_fallback(plan, input, tag, mark_others as *const (), others);
             return;
         }
         (Closing::Mark, _) => (CLOSE_RANGE_CLOEXEC, None),

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
 use crate::plan::op::{Arg, Tag, sys};
 use crate::plan::{Step, Writer, tables};
-use crate::request::{RawFd, Request};
+use crate::request::{RawFd, Request, Scheduler};
 use crate::text::Digits;
 use crate::uapi::IOPRIO_WHO_PROCESS;
 
@@ -47,10 +47,15 @@ pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), 
 /// Sets policy and priority. `sched_setattr` would reset the nice value.
 fn scheduler<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
     if let Some(scheduler) = &request.scheduler {
-        let param = Arg::ptr(&scheduler.priority);
-        let op = sys!(SCHED_SETSCHEDULER, 0, scheduler.policy, param);
-        plan.push(Tag::new(Step::Scheduler), op);
+        set_scheduler(plan, scheduler);
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // the op points to a part of it
+pub(super) fn set_scheduler<'a>(plan: &mut Writer<'a>, scheduler: &'a Scheduler) {
+    let param = Arg::ptr(&scheduler.priority);
+    let op = sys!(SCHED_SETSCHEDULER, 0, scheduler.policy, param);
+    plan.push(Tag::new(Step::Scheduler), op);
 }
 
 /// Sets the nice value.

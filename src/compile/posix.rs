@@ -1,22 +1,17 @@
 //! What `posix_spawn(3)` does, in its order, which is glibc's.
 
-use core::mem::offset_of;
-
 use linux_raw_sys::general::{AT_FDCWD, F_SETFD};
-use linux_raw_sys::ioctl::TIOCSPGRP;
 
-use super::{Input, signals};
+use super::{Input, fds, limits, session};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::Feature;
-use crate::mode::Mode;
-use crate::plan::op::{Arg, Frame, InFrame, Saved, Tag, sys};
+use crate::plan::op::{Arg, Saved, Tag, sys};
 use crate::plan::{Step, Writer, tables};
 use crate::posix::{FileAction, PosixSpawn};
 use crate::request::{OtherFds, RawFd};
 use crate::spawn::around::CREDENTIALS;
 use crate::spawn::fallback::close_from;
-use crate::spawn::fork::tells_by_pipe;
 use crate::sys;
 use crate::uapi::CLOSE_RANGE_CLOEXEC;
 
@@ -28,9 +23,7 @@ pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), 
     tables::link();
     let Some(posix) = input.request.posix else { return Ok(()) };
     if let Some(scheduler) = &posix.scheduler {
-        let param = Arg::ptr(&scheduler.priority);
-        let call = sys!(SCHED_SETSCHEDULER, 0, scheduler.policy, param);
-        plan.push(Tag::new(Step::Scheduler), call);
+        limits::set_scheduler(plan, scheduler);
     } else if let Some(priority) = &posix.priority {
         plan.push(Tag::new(Step::Scheduler), sys!(SCHED_SETPARAM, 0, Arg::ptr(priority)));
     }
@@ -50,24 +43,29 @@ pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), 
         // Some of what they make would be closed again.
         return Err(Error::new(Step::FileAction, 0, Errno::EINVAL));
     }
+    let closes = posix.actions.iter().any(|action| matches!(action, FileAction::Close { .. }));
+    let limit = if closes { sys::soft_descriptor_limit() } else { Ok(0) };
+    let limit = limit.unwrap_or(u64::MAX);
     for (index, action) in posix.actions.iter().enumerate() {
-        act(plan, input, posix, Tag::item(Step::FileAction, index), action)?;
+        let tag = Tag::item(Step::FileAction, index);
+        act(plan, input, tag, posix, action, limit)?;
     }
     Ok(())
 }
 
+/// Appends one action; no descriptor that is open reaches `limit`.
 fn act<'a>(
     plan: &mut Writer<'a>,
     input: &Input<'a>,
-    posix: &PosixSpawn<'a>,
     tag: Tag,
+    posix: &PosixSpawn<'a>,
     action: &FileAction<'a>,
+    limit: u64,
 ) -> Result<(), Error> {
     match *action {
         FileAction::Close { fd } => {
             let op = plan.push(tag, sys!(CLOSE, fd));
             // It is no error that it is not open, but that it could never be.
-            let limit = sys::soft_descriptor_limit().unwrap_or(u64::MAX);
             if u64::try_from(fd).is_ok_and(|fd| fd < limit) {
                 op.ok_any();
             }
@@ -92,20 +90,22 @@ fn act<'a>(
             plan.push(tag, sys!(FCHDIR, fd));
         }
         FileAction::CloseFrom { fd } => return close_all(plan, input, tag, fd),
-        FileAction::SetForeground { fd } => foreground(plan, input, posix, tag, fd),
+        FileAction::SetForeground { fd } => {
+            let request = input.request;
+            let session = posix.session || request.session;
+            session::take_foreground(plan, input, tag, fd, session, posix.pgrp.or(request.pgrp));
+        }
     }
     Ok(())
 }
 
 fn close_all(plan: &mut Writer<'_>, input: &Input<'_>, tag: Tag, fd: RawFd) -> Result<(), Error> {
     let refused = |errno| Err(Error::new(tag.step, 0, errno).with_index(tag.index.into()));
-    let Input { request, kernel, mode, caller, .. } = *input;
+    let kernel = input.kernel;
     if fd < 0 {
         return refused(Errno::EBADF);
     }
-    // What tells of the exec, under an emulator or as it was asked for, lasts until then.
-    let tells =
-        request.tells_of_exec() || mode == Mode::Fork && tells_by_pipe(kernel, caller.around);
+    let tells = fds::tells_of_exec(input);
     if tells && !kernel.has(Feature::CloseRangeCloexec) {
         return refused(Errno::EOPNOTSUPP);
     }
@@ -114,37 +114,6 @@ fn close_all(plan: &mut Writer<'_>, input: &Input<'_>, tag: Tag, fd: RawFd) -> R
         plan.push(tag, sys!(CLOSE_RANGE, fd, u32::MAX, flags));
         return Ok(());
     }
-    let (function, first) = (close_from as *const (), Arg::int(fd as isize));
-    match mode {
-        Mode::Fork => plan.call(tag, function, first, Arg::ZERO),
-        _ => plan.call(tag, function, first, InFrame(0)),
-    }
+    fds::call_fallback(plan, input, tag, close_from as *const (), Arg::int(fd as isize));
     Ok(())
-}
-
-/// Takes the terminal's foreground; see `session::foreground` for the signal that it blocks.
-fn foreground(
-    plan: &mut Writer<'_>,
-    input: &Input<'_>,
-    posix: &PosixSpawn<'_>,
-    tag: Tag,
-    fd: RawFd,
-) {
-    signals::block_all(plan, Tag::new(Step::Shield));
-    let session = posix.session || input.request.session;
-    match posix.pgrp.or(input.request.pgrp) {
-        Some(pgrp) if pgrp > 0 => {
-            let pgrp = plan.value(pgrp);
-            plan.push(tag, sys!(IOCTL, fd, TIOCSPGRP, pgrp));
-        }
-        None if !session => {
-            let pgrp = plan.value(input.caller.pgrp);
-            plan.push(tag, sys!(IOCTL, fd, TIOCSPGRP, pgrp));
-        }
-        _ => {
-            // The child's own.
-            let pid = InFrame(offset_of!(Frame, tid));
-            plan.push(tag, sys!(IOCTL, fd, TIOCSPGRP, pid));
-        }
-    }
 }

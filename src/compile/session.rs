@@ -1,5 +1,6 @@
 //! Session, process group and terminal.
 
+use core::ffi::c_int;
 use core::mem::offset_of;
 
 use linux_raw_sys::ioctl::{TIOCSCTTY, TIOCSPGRP};
@@ -9,7 +10,7 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::plan::op::{Frame, InFrame, Tag, sys};
 use crate::plan::{Step, Writer, tables};
-use crate::request::Request;
+use crate::request::{RawFd, Request};
 
 /// Session, process group, terminal.
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
@@ -53,18 +54,31 @@ fn controlling_terminal(plan: &mut Writer<'_>, request: &Request<'_>) {
 }
 
 /// Takes the terminal's foreground.
+fn foreground(plan: &mut Writer<'_>, input: &Input<'_>) {
+    let request = input.request;
+    if let Some(fd) = request.foreground {
+        let tag = Tag::new(Step::Foreground);
+        take_foreground(plan, input, tag, fd, request.session, request.pgrp);
+    }
+}
+
+/// Makes the group of the child, which is in a new `session` and in `pgrp` if so, the foreground
+/// group of the terminal `fd`.
 ///
 /// A background process that asks is sent `SIGTTOU`, whose stop would hang a
 /// parent that waits for the exec. So block it; the mask is set before exec.
-fn foreground<'a>(plan: &mut Writer<'a>, input: &Input<'a>) {
-    let request = input.request;
-    let Some(fd) = request.foreground else { return };
-    let shield = Tag::new(Step::Shield);
-    super::signals::block_all(plan, shield);
-    let tag = Tag::new(Step::Foreground);
-    let pgrp = match request.pgrp {
+pub(super) fn take_foreground(
+    plan: &mut Writer<'_>,
+    input: &Input<'_>,
+    tag: Tag,
+    fd: RawFd,
+    session: bool,
+    pgrp: Option<c_int>,
+) {
+    super::signals::block_all(plan, Tag::new(Step::Shield));
+    let pgrp = match pgrp {
         Some(pgrp) if pgrp > 0 => pgrp,
-        None if !request.session => input.caller.pgrp,
+        None if !session => input.caller.pgrp,
         _ => {
             // The child's own, which the kernel has put where the child finds it.
             let pid = InFrame(offset_of!(Frame, tid));

@@ -48,32 +48,33 @@ impl Others<'_> {
 pub(crate) extern "C" fn mark_others(others: *const Others<'_>) -> isize {
     // SAFETY: The plan that calls this points to one, in its storage.
     let others = unsafe { *others };
-    let directory = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-    let result = match sys::open(c"/proc/self/fd", directory) {
-        Ok(fd) => mark_listed(others, &Fd::new(fd)),
+    let marked = match open_listing() {
+        Ok(directory) => mark_listed(others, &directory),
         Err(_) => mark_numbers(others),
     };
-    match result {
-        Ok(()) => 0,
-        Err(errno) => -(errno.raw() as isize),
-    }
+    as_result(marked)
 }
 
 /// Closes `first` and all above it; an op's result.
 pub(crate) extern "C" fn close_from(first: usize) -> isize {
-    let directory = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-    let result = sys::open(c"/proc/self/fd", directory).and_then(|fd| {
-        let directory = Fd::new(fd);
+    let closed = open_listing().and_then(|directory| {
         each_listed(&directory, |fd| {
             if fd >= first as RawFd && fd != directory.raw() {
                 sys::close(fd);
             }
         })
     });
-    match result {
-        Ok(()) => 0,
-        Err(errno) => -(errno.raw() as isize),
-    }
+    as_result(closed)
+}
+
+/// As a system call returns it.
+fn as_result(result: Result<(), Errno>) -> isize {
+    result.map_or_else(|errno| -(errno.raw() as isize), |()| 0)
+}
+
+/// Opens the directory that lists what is open.
+fn open_listing() -> Result<Fd, Errno> {
+    sys::open(c"/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC).map(Fd::new)
 }
 
 fn mark_listed(others: Others<'_>, directory: &Fd) -> Result<(), Errno> {
