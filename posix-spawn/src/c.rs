@@ -3,7 +3,7 @@
 
 use core::ffi::{CStr, c_char, c_int, c_ulong, c_void};
 
-use rawspawn::{Buffer, CStrArray};
+use rawspawn::{Buffer, CStrArray, SigSet};
 
 unsafe extern "C" {
     pub(crate) fn realloc(start: *mut c_void, size: usize) -> *mut c_void;
@@ -33,24 +33,56 @@ pub(crate) fn has_more_rights() -> bool {
 
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 
+/// The signals that C libraries keep to themselves: to cancel a thread, to set ids of all.
+const INTERNAL: SigSet = SigSet::EMPTY.with(32).with(33);
+
 /// Keeps this thread from being cancelled, as long as it lives.
-pub(crate) struct NoCancellation(c_int);
+///
+/// That takes both: a signal that was sent before cancellation was disabled is obeyed by glibc
+/// after it.
+pub(crate) struct NoCancellation {
+    state: c_int,
+    mask: SigSet,
+}
 
 impl NoCancellation {
     pub(crate) fn new() -> Self {
-        let mut before = 0;
+        let mut state = 0;
         // SAFETY: It writes one number.
-        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut before) };
-        Self(before)
+        unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut state) };
+        Self { state, mask: change_mask(SIG_BLOCK, INTERNAL) }
+    }
+
+    /// The mask that the thread had, and has again.
+    pub(crate) fn mask(&self) -> SigSet {
+        self.mask
     }
 }
 
 impl Drop for NoCancellation {
     fn drop(&mut self) {
+        change_mask(SIG_SETMASK, self.mask);
         let mut ignored = 0;
         // SAFETY: As above; a state that it has returned.
-        unsafe { pthread_setcancelstate(self.0, &raw mut ignored) };
+        unsafe { pthread_setcancelstate(self.state, &raw mut ignored) };
     }
+}
+
+const SIG_BLOCK: usize = 0;
+const SIG_SETMASK: usize = 2;
+
+/// Changes the mask as the C library does not: it leaves its own signals alone. The mask before.
+fn change_mask(how: usize, signals: SigSet) -> SigSet {
+    let mut before = SigSet::EMPTY;
+    let (new, old) = (&raw const signals as usize, &raw mut before as usize);
+    // SAFETY: The kernel reads one set and writes another.
+    unsafe { sc::syscall4(sc::nr::RT_SIGPROCMASK, how, new, old, size_of::<SigSet>()) };
+    before
+}
+
+/// `signals` but for those that are never blocked by who uses a C library.
+pub(crate) fn without_internal(signals: SigSet) -> SigSet {
+    SigSet::from_bits(signals.bits() & !INTERNAL.bits())
 }
 
 /// The value of the variable `name` in the environment of this process.

@@ -25,65 +25,36 @@ use rawspawn::{
 use crate::actions::FileActions;
 use crate::attributes::{Attributes, flags};
 
-/// `posix_spawn(3)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn posix_spawn(
-    pid: *mut c_int,
-    path: *const c_char,
-    actions: *const FileActions,
-    attributes: *const Attributes,
-    argv: *const *const c_char,
-    envp: *const *const c_char,
-) -> c_int {
-    // SAFETY: The caller's promises.
-    unsafe { Job { pid, path, actions, attributes, argv, envp, by: By::Pid }.run(false) }
+/// The functions that spawn: whether they look the program up, and what they tell of it.
+macro_rules! spawners {
+    ($(#[doc = $doc:literal] $name:ident $searches:literal $by:expr;)+) => {$(
+        #[doc = $doc]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(
+            pid: *mut c_int,
+            path: *const c_char,
+            actions: *const FileActions,
+            attributes: *const Attributes,
+            argv: *const *const c_char,
+            envp: *const *const c_char,
+        ) -> c_int {
+            let job = Job { pid, path, actions, attributes, argv, envp, by: $by };
+            // SAFETY: The caller's promises.
+            unsafe { job.run($searches) }
+        }
+    )+};
 }
 
-/// `posix_spawnp(3)`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn posix_spawnp(
-    pid: *mut c_int,
-    path: *const c_char,
-    actions: *const FileActions,
-    attributes: *const Attributes,
-    argv: *const *const c_char,
-    envp: *const *const c_char,
-) -> c_int {
-    // SAFETY: The caller's promises.
-    unsafe { Job { pid, path, actions, attributes, argv, envp, by: By::Pid }.run(true) }
+spawners! {
+    #[doc = "`posix_spawn(3)`."]
+    posix_spawn false By::Pid;
+    #[doc = "`posix_spawnp(3)`."]
+    posix_spawnp true By::Pid;
+    #[doc = "`pidfd_spawn(3)`, of glibc 2.39."]
+    pidfd_spawn false By::Pidfd;
+    #[doc = "`pidfd_spawnp(3)`, of glibc 2.39."]
+    pidfd_spawnp true By::Pidfd;
 }
-
-/// `pidfd_spawn(3)`, of glibc 2.39.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pidfd_spawn(
-    pid: *mut c_int,
-    path: *const c_char,
-    actions: *const FileActions,
-    attributes: *const Attributes,
-    argv: *const *const c_char,
-    envp: *const *const c_char,
-) -> c_int {
-    // SAFETY: The caller's promises.
-    unsafe { Job { pid, path, actions, attributes, argv, envp, by: By::Pidfd }.run(false) }
-}
-
-/// `pidfd_spawnp(3)`, of glibc 2.39.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pidfd_spawnp(
-    pid: *mut c_int,
-    path: *const c_char,
-    actions: *const FileActions,
-    attributes: *const Attributes,
-    argv: *const *const c_char,
-    envp: *const *const c_char,
-) -> c_int {
-    // SAFETY: The caller's promises.
-    unsafe { Job { pid, path, actions, attributes, argv, envp, by: By::Pidfd }.run(true) }
-}
-
-/// Of the C library's threads.
-const SIGCANCEL: c_int = 32;
-const SIGSETXID: c_int = 33;
 
 /// What the caller is told of the child by.
 #[derive(Clone, Copy, PartialEq)]
@@ -110,9 +81,9 @@ impl Job {
     ///
     /// The pointers are what spawn.h says.
     unsafe fn run(self, searches: bool) -> c_int {
-        let _no_cancellation = c::NoCancellation::new();
+        let uncancelled = c::NoCancellation::new();
         // SAFETY: The caller's promise.
-        match unsafe { self.spawn(searches) } {
+        match unsafe { self.spawn(searches, uncancelled.mask()) } {
             Ok(mut process) => {
                 let told = match self.by {
                     By::Pid => process.pid(),
@@ -134,7 +105,7 @@ impl Job {
     /// # Safety
     ///
     /// As for [`run`](Self::run).
-    unsafe fn spawn(&self, searches: bool) -> Result<Process, Errno> {
+    unsafe fn spawn(&self, searches: bool, mask: SigSet) -> Result<Process, Errno> {
         static NONE: Attributes = Attributes::NONE;
         // SAFETY: A C string.
         let path = unsafe { CStr::from_ptr(self.path) };
@@ -154,11 +125,9 @@ impl Job {
         if attributes.has(flags::SETSIGDEF) {
             request.default_signals(SigSet::from_bits(attributes.sigdefault[0]));
         }
-        if attributes.has(flags::SETSIGMASK) {
-            // C libraries never block those that they keep to themselves.
-            let mask = SigSet::from_bits(attributes.sigmask[0]);
-            request.signal_mask(mask.without(SIGCANCEL).without(SIGSETXID));
-        }
+        let asked = SigSet::from_bits(attributes.sigmask[0]);
+        let mask = if attributes.has(flags::SETSIGMASK) { asked } else { mask };
+        request.signal_mask(c::without_internal(mask));
         if attributes.has(flags::SETCGROUP) {
             request.cgroup(attributes.cgroup);
         }
