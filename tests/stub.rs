@@ -21,8 +21,12 @@ use crate::common::{
 /// A user that no other test makes children of.
 const USER: u32 = 54_321;
 
-/// One who stops and traces all of his own.
+/// Another one.
+const OTHER: u32 = 54_325;
+
+/// Those who stop and trace all of their own, each in one test.
 const ATTACKER: u32 = 54_322;
+const HOLDER: u32 = 54_326;
 
 /// The setups of this topic, if this process may have other credentials.
 fn setups(mode: Mode) -> Vec<Setup> {
@@ -107,12 +111,12 @@ fn nobody_can_change_a_stub() {
     });
 }
 
-/// Does to all processes of `ATTACKER` what that user may, until it is killed.
-fn attack() -> ! {
+/// Does to all processes of `user` what that user may, until it is killed.
+fn attack(user: u32) -> ! {
     // SAFETY: Touches no memory.
-    assert_eq!(unsafe { libc::setresgid(ATTACKER, ATTACKER, ATTACKER) }, 0);
+    assert_eq!(unsafe { libc::setresgid(user, user, user) }, 0);
     // SAFETY: Touches no memory.
-    assert_eq!(unsafe { libc::setresuid(ATTACKER, ATTACKER, ATTACKER) }, 0);
+    assert_eq!(unsafe { libc::setresuid(user, user, user) }, 0);
     loop {
         // SAFETY: Touches no memory. Not this process itself.
         unsafe { libc::kill(-1, libc::SIGSTOP) };
@@ -156,7 +160,7 @@ fn a_user_who_attacks_his_own_child_in_the_making_does_not_reach_its_parent() {
         // SAFETY: A single thread that matters; the child execs nothing and is killed.
         let attacker = unsafe { libc::fork() };
         if attacker == 0 {
-            attack();
+            attack(ATTACKER);
         }
         let (mut spawned, mut failed) = (0, 0);
         for _ in 0..300 {
@@ -315,19 +319,19 @@ fn a_parent_that_may_not_signal_its_child_is_not_held_by_its_owner() {
         // SAFETY: A single thread that matters; the child execs nothing and is killed.
         let attacker = unsafe { libc::fork() };
         if attacker == 0 {
-            attack();
+            attack(HOLDER);
         }
         forked(|| {
             become_user_with(IDS, IDS);
-            for _ in 0..40 {
-                let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
-                // Of another session, so that SIGCONT is refused as well.
-                request.uid(ATTACKER).gid(ATTACKER).session(true);
-                if let Err(error) = request.spawn(&mut Room::new()) {
-                    assert_eq!((error.step(), error.errno()), (Step::Child, Some(Errno::EPERM)));
-                    return;
-                }
-            }
+            let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+            // Of another session, so that SIGCONT is refused as well.
+            request.uid(HOLDER).gid(HOLDER).session(true);
+            // Its last call waits for an answer that never comes, until it is stopped.
+            let ask = |listener| _ = Question::next(listener);
+            let error = supervised(libc::SYS_execve, ask, || {
+                request.spawn(&mut Room::new()).expect_err("it is stopped")
+            });
+            assert_eq!((error.step(), error.errno()), (Step::Child, Some(Errno::EPERM)));
         });
         // SAFETY: Our child, and then those of its user.
         assert_eq!(unsafe { libc::kill(attacker, libc::SIGKILL) }, 0);
@@ -335,7 +339,7 @@ fn a_parent_that_may_not_signal_its_child_is_not_held_by_its_owner() {
         assert_eq!(unsafe { libc::waitpid(attacker, std::ptr::null_mut(), 0) }, attacker);
         forked(|| {
             // SAFETY: Touches no memory.
-            assert_eq!(unsafe { libc::setresuid(ATTACKER, ATTACKER, ATTACKER) }, 0);
+            assert_eq!(unsafe { libc::setresuid(HOLDER, HOLDER, HOLDER) }, 0);
             // SAFETY: All processes of this user, but for this one.
             unsafe { libc::kill(-1, libc::SIGKILL) };
         });
@@ -398,7 +402,7 @@ fn a_stub_is_chosen_where_the_capabilities_survive_and_else_a_fork() {
                 become_user_with(IDS, ambient);
                 let mode = if ambient == IDS { Mode::Stub } else { Mode::Fork };
                 let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
-                request.uid(USER + 1).gid(USER + 1);
+                request.uid(OTHER).gid(OTHER);
                 let mut process = request.spawn(&mut Room::new()).expect("a child");
                 assert_eq!(process.mode(), mode);
                 assert!(process.wait().expect("our child").success());
@@ -425,7 +429,7 @@ fn a_program_that_takes_a_capability_to_reach_is_reached() {
         forked(|| {
             become_user_with(IDS.with(DAC_READ_SEARCH), IDS);
             let mut request = Request::new(Exec::Path(&program), argv![c"true"]);
-            request.uid(USER + 1).gid(USER + 1);
+            request.uid(OTHER).gid(OTHER);
             let mut process = request.spawn(&mut Room::new()).expect("a child");
             assert_eq!(process.mode(), Mode::Fork);
             assert!(process.wait().expect("our child").success());
