@@ -42,15 +42,16 @@ mirror() {
 
 # package FILE ARCHITECTURE SUITE NAME: downloads the newest package whose name matches the
 # pattern NAME, checked by the archive's index, and extracts the members that match FILE to
-# standard output as a tar archive. Kept under target/packages.
+# standard output as a tar archive. Kept under target/packages, where each file appears whole,
+# as several of us may want it at once.
 package() {
-    local file=$1 architecture=$2 suite=$3 name=$4 store=target/packages index path sum deb
+    local file=$1 architecture=$2 suite=$3 name=$4 store=target/packages index path sum deb new
     mkdir -p "$store"
+    new=$store/new.$BASHPID
     index=$store/$suite-$architecture.index
     if [ ! -s "$index" ]; then
         curl -fsS --retry 3 "$(mirror)/dists/$suite/main/binary-$architecture/Packages.xz" |
-            xz -d > "$index.new"
-        mv "$index.new" "$index"
+            xz -d > "$new" && mv "$new" "$index" || return
     fi
     read -r path sum < <(awk -v name="$name" '
         $1 == "Package:" { found = $2 ~ "^" name "$" }
@@ -59,7 +60,9 @@ package() {
         $0 == "" && found { print path, sum; found = 0 }' "$index" | sort -V | tail -n 1)
     [ -n "$path" ] || { echo "no package $name for $architecture in $suite" >&2; return 1; }
     deb=$store/${path##*/}
-    [ -s "$deb" ] || curl -fsS --retry 3 -o "$deb" "$(mirror)/$path"
-    echo "$sum  $deb" | sha256sum --check --quiet >&2
+    if [ ! -s "$deb" ]; then
+        curl -fsS --retry 3 -o "$new" "$(mirror)/$path" && mv "$new" "$deb" || return
+    fi
+    echo "$sum  $deb" | sha256sum --check --quiet >&2 || return
     dpkg-deb --fsys-tarfile "$deb" | tar --wildcards --to-stdout -xf - "$file"
 }
