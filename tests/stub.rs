@@ -321,29 +321,44 @@ fn a_parent_that_may_not_signal_its_child_is_not_held_by_its_owner() {
         if attacker == 0 {
             attack(HOLDER);
         }
+        let attacked = Attacked { by: attacker, user: HOLDER };
         forked(|| {
             become_user_with(IDS, IDS);
             let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
             // Of another session, so that SIGCONT is refused as well.
             request.uid(HOLDER).gid(HOLDER).session(true);
             // Its last call waits for an answer that never comes, until it is stopped.
-            let ask = |listener| _ = Question::next(listener);
-            let error = supervised(libc::SYS_execve, ask, || {
-                request.spawn(&mut Room::new()).expect_err("it is stopped")
-            });
+            let error = supervised(
+                libc::SYS_execve,
+                |_| (),
+                || request.spawn(&mut Room::new()).expect_err("it is stopped"),
+            );
             assert_eq!((error.step(), error.errno()), (Step::Child, Some(Errno::EPERM)));
         });
-        // SAFETY: Our child, and then those of its user.
-        assert_eq!(unsafe { libc::kill(attacker, libc::SIGKILL) }, 0);
+        drop(attacked);
+    });
+}
+
+/// The processes of a user who attacks them, which all end with this, whatever the test comes to.
+struct Attacked {
+    by: i32,
+    user: u32,
+}
+
+impl Drop for Attacked {
+    fn drop(&mut self) {
+        // First, as else it would stop who kills the others.
+        // SAFETY: Our child.
+        assert_eq!(unsafe { libc::kill(self.by, libc::SIGKILL) }, 0);
         // SAFETY: A status is not asked for.
-        assert_eq!(unsafe { libc::waitpid(attacker, std::ptr::null_mut(), 0) }, attacker);
+        assert_eq!(unsafe { libc::waitpid(self.by, std::ptr::null_mut(), 0) }, self.by);
         forked(|| {
             // SAFETY: Touches no memory.
-            assert_eq!(unsafe { libc::setresuid(HOLDER, HOLDER, HOLDER) }, 0);
+            assert_eq!(unsafe { libc::setresuid(self.user, self.user, self.user) }, 0);
             // SAFETY: All processes of this user, but for this one.
             unsafe { libc::kill(-1, libc::SIGKILL) };
         });
-    });
+    }
 }
 
 #[test]
