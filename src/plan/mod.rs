@@ -74,6 +74,18 @@ pub struct Needed {
     pub words: usize,
 }
 
+/// Words in an op.
+const OP_WORDS: usize = size_of::<Op<'_>>() / size_of::<usize>();
+
+impl Needed {
+    /// How many bytes that is, wherever they begin: for [`Storage::in_bytes`].
+    pub const fn bytes(self) -> usize {
+        // One op more than there are, for the sake of alignment.
+        let ops = self.ops.saturating_add(self.words.div_ceil(OP_WORDS)).saturating_add(1);
+        ops.saturating_mul(size_of::<Op<'_>>())
+    }
+}
+
 /// Room for a plan, borrowed from a [`Buffer`] or a `HeapBuffer`.
 pub struct Storage<'s> {
     ops: &'s mut [MaybeUninit<Op<'static>>],
@@ -81,6 +93,33 @@ pub struct Storage<'s> {
 }
 
 impl<'s> Storage<'s> {
+    /// Room for `needed` in memory of any kind, such as a frame of the caller's own; `None` if
+    /// that has fewer than [`Needed::bytes`].
+    ///
+    /// ```
+    /// use core::mem::MaybeUninit;
+    /// use rawspawn::{Exec, Request, Storage, argv};
+    ///
+    /// let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+    /// request.env(argv![]);
+    /// let mut memory = [MaybeUninit::uninit(); 4096];
+    /// let room = Storage::in_bytes(&mut memory, request.needed()?).expect("4 KiB will do");
+    /// assert!(request.spawn(room)?.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn in_bytes(bytes: &'s mut [MaybeUninit<u8>], needed: Needed) -> Option<Self> {
+        if bytes.len() < needed.bytes() {
+            return None;
+        }
+        // SAFETY: Room is room, whatever for.
+        let (_, aligned, _) = unsafe { bytes.align_to_mut::<MaybeUninit<Op<'static>>>() };
+        let (ops, rest) = aligned.split_at_mut_checked(needed.ops)?;
+        let words = needed.words.min(rest.len() * OP_WORDS);
+        // SAFETY: `rest` as words.
+        let words = unsafe { slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), words) };
+        Some(Self { ops, words })
+    }
+
     /// Room for ops that need no texts.
     pub(crate) fn for_ops(ops: &'s mut [MaybeUninit<Op<'static>>]) -> Self {
         Self { ops, words: &mut [] }
@@ -113,24 +152,16 @@ impl<'s, const OPS: usize, const WORDS: usize> From<&'s mut Buffer<OPS, WORDS>> 
 #[cfg(feature = "alloc")]
 #[derive(Default)]
 pub struct HeapBuffer {
-    /// Ops, from the first aligned place on, and then words. Not two allocations, one of
-    /// which would ask for alignment: allocators are slow at that.
-    room: Box<[MaybeUninit<usize>]>,
+    /// Not of ops: allocators are slow at alignment.
+    room: Box<[MaybeUninit<u8>]>,
     needed: Needed,
 }
-
-/// Words in an op.
-#[cfg(feature = "alloc")]
-const OP_WORDS: usize = size_of::<Op<'_>>() / size_of::<usize>();
 
 #[cfg(feature = "alloc")]
 impl HeapBuffer {
     /// Room for `needed`.
     pub fn new(needed: Needed) -> Self {
-        // One op more than there are, for the sake of alignment.
-        let ops = needed.ops.saturating_add(needed.words.div_ceil(OP_WORDS)).saturating_add(1);
-        let room = Box::new_uninit_slice(ops.saturating_mul(OP_WORDS));
-        Self { room, needed }
+        Self { room: Box::new_uninit_slice(needed.bytes()), needed }
     }
 
     /// The room, for as long as the caller says.
@@ -139,16 +170,10 @@ impl HeapBuffer {
     ///
     /// The buffer must outlive what is put there, and not be used until then.
     unsafe fn storage<'s>(&mut self) -> Storage<'s> {
-        // SAFETY: Room is room, whatever for.
-        let (_, aligned, _) = unsafe { self.room.align_to_mut::<MaybeUninit<Op<'static>>>() };
-        let (ops, rest) = aligned.split_at_mut(self.needed.ops.min(aligned.len()));
-        let words = self.needed.words.min(rest.len() * OP_WORDS);
-        Storage {
-            // SAFETY: What the box has, for as long as the caller promises.
-            ops: unsafe { slice::from_raw_parts_mut(ops.as_mut_ptr(), ops.len()) },
-            // SAFETY: As above: `rest` as words.
-            words: unsafe { slice::from_raw_parts_mut(rest.as_mut_ptr().cast(), words) },
-        }
+        let (start, size) = (self.room.as_mut_ptr(), self.room.len());
+        // SAFETY: What the box has, for as long as the caller promises.
+        let bytes = unsafe { slice::from_raw_parts_mut(start, size) };
+        Storage::in_bytes(bytes, self.needed).unwrap_or(Storage::none())
     }
 }
 

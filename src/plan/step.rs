@@ -213,8 +213,9 @@ impl Step {
         self.all_texts().nth(1).unwrap_or_default()
     }
 
-    /// Whether the step may occur several times in one request.
-    pub(crate) const fn has_items(self) -> bool {
+    /// Whether the step may occur several times in one request, so that the index of an error
+    /// says which of them failed.
+    pub const fn has_items(self) -> bool {
         matches!(
             self,
             Self::FileAction
