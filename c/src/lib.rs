@@ -1,0 +1,465 @@
+//! rawspawn for C: see `rawspawn.h` and rawspawn(3).
+//!
+//! Nothing is allocated, unless the caller asks for it, and nothing is needed from outside: not
+//! even a C library.
+#![no_std]
+#![allow(unsafe_code)]
+// C's pointers, which are the callers' to vouch for: rawspawn.h.
+#![allow(clippy::missing_safety_doc)]
+
+pub mod abi;
+mod error;
+mod memory;
+mod request;
+mod room;
+mod steps;
+mod sys;
+mod text;
+
+use core::ffi::{c_char, c_int, c_void};
+use core::mem::{MaybeUninit, offset_of};
+use core::panic::PanicInfo;
+use core::ptr;
+use core::slice;
+use core::time::Duration;
+
+use rawspawn::{Errno, Feature, LowFds, Needed, Process, Storage};
+
+use crate::abi::{Child, Error, Job, Mode, Plan, Reason, Request, Step};
+use crate::room::{Room, TOO_SMALL, in_pages};
+
+/// Spawns what request describes, and returns when it has been executed, or why it could not be.
+///
+/// Returns 0, or an error number, of which error says more. child and error may be NULL. Of a spawn
+/// that failed nothing remains: no child, no descriptor, no SIGCHLD. May be called by several
+/// threads, with the same request if its hook_stack is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn(
+    request: *const Request,
+    child: *mut Child,
+    error: *mut Error,
+) -> c_int {
+    let mut frame = Frame([MaybeUninit::uninit(); 8192]);
+    // SAFETY: The caller's promises.
+    let mut result = unsafe { spawn(request, &mut frame.0, false) };
+    if result.as_ref().is_err_and(Error::is_too_small) {
+        // SAFETY: As above; it could be read.
+        if unsafe { asks_for_memory(request) } {
+            // SAFETY: As above.
+            result = in_pages(|bytes| unsafe { spawn(request, bytes, true) });
+        }
+    }
+    // SAFETY: The caller's places.
+    unsafe { tell(result, child, error) }
+}
+
+/// Compiles request, into size bytes at room, to be spawned as often as wanted.
+///
+/// If there are too few, and if room is NULL, that is ENOBUFS, and *size is how many it takes. The
+/// plan refers to what the request does, which must stay and be unchanged as long as the plan is
+/// used, and so must room; there is nothing to release.
+///
+/// What the plan knows of the process and the kernel is from now: it belongs to this process.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_plan(
+    request: *const Request,
+    room: *mut c_void,
+    size: *mut usize,
+    plan: *mut *const Plan,
+    error: *mut Error,
+) -> c_int {
+    // SAFETY: The caller's number.
+    let bytes = if room.is_null() { 0 } else { unsafe { *size } };
+    let start = if room.is_null() { ptr::dangling_mut() } else { room.cast() };
+    // SAFETY: The caller's memory.
+    let bytes = unsafe { slice::from_raw_parts_mut(start, bytes) };
+    // SAFETY: The caller's promises.
+    let mut result = unsafe { compile(request, bytes) };
+    if result.is_err_and(|error| error.is_too_small()) {
+        // SAFETY: As above.
+        match in_pages(|bytes| unsafe { measure(request, bytes) }) {
+            // SAFETY: The caller's number.
+            Ok(needed) => unsafe { *size = needed },
+            Err(other) => result = Err(other),
+        }
+    }
+    match result {
+        Ok(compiled) => {
+            // SAFETY: The caller's place.
+            unsafe { plan.write(compiled) };
+            0
+        }
+        // SAFETY: The caller's place.
+        Err(failure) => unsafe { report(failure, error) },
+    }
+}
+
+/// Spawns the program of a plan, as rawspawn() does. By several threads at once, if wanted.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_spawn(
+    plan: *const Plan,
+    child: *mut Child,
+    error: *mut Error,
+) -> c_int {
+    // SAFETY: What `rawspawn_plan` has made, or NULL.
+    let plan = unsafe { plan.cast::<rawspawn::Plan<'_>>().as_ref() };
+    let result = plan.ok_or(Error::invalid(Step::Plan, 0));
+    let result = result.and_then(|plan| plan.spawn().map_err(Error::from));
+    // SAFETY: The caller's places.
+    unsafe { tell(result, child, error) }
+}
+
+/// Starts the programs of count jobs together, and returns when each has been executed or has
+/// failed. The children are set up in parallel, as far as they need not hold the caller.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_all(jobs: *mut Job, count: usize) {
+    /// Not more at once than there is stack for.
+    const MOST: usize = 32;
+    if count == 0 {
+        return;
+    }
+    // SAFETY: As many of the caller's.
+    let jobs = unsafe { slice::from_raw_parts_mut(jobs, count) };
+    for jobs in jobs.chunks_mut(MOST) {
+        let mut room = [const { MaybeUninit::<rawspawn::Job<'_>>::uninit() }; MOST];
+        let mut started = 0;
+        for job in &*jobs {
+            // SAFETY: What `rawspawn_plan` has made, or NULL.
+            let plan = unsafe { job.plan.cast::<rawspawn::Plan<'_>>().as_ref() };
+            if let (Some(plan), Some(place)) = (plan, room.get_mut(started)) {
+                place.write(rawspawn::Job::new(plan));
+                started += 1;
+            }
+        }
+        let start = room.as_mut_ptr().cast::<rawspawn::Job<'_>>();
+        // SAFETY: As many have been written.
+        let mine = unsafe { slice::from_raw_parts_mut(start, started) };
+        rawspawn::spawn_all(mine);
+        let mut mine = mine.iter_mut();
+        for job in jobs {
+            let of = if job.plan.is_null() { None } else { mine.next() };
+            let result = of.and_then(rawspawn::Job::take);
+            let result = result
+                .map_or(Err(Error::invalid(Step::Plan, 0)), |result| result.map_err(Error::from));
+            // SAFETY: The caller's job.
+            job.result = unsafe { tell(result, &raw mut job.child, &raw mut job.error) };
+        }
+    }
+}
+
+/// Writes what the child of plan executes, like strace(1), to size bytes at text, as far as it
+/// fits, and a NUL. Returns the length of all of it, as snprintf(3) does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_print(
+    plan: *const Plan,
+    text: *mut c_char,
+    size: usize,
+) -> usize {
+    // SAFETY: What `rawspawn_plan` has made.
+    let plan = unsafe { &*plan.cast::<rawspawn::Plan<'_>>() };
+    // SAFETY: The caller's bytes.
+    unsafe { text::write(text, size, plan) }
+}
+
+/// Writes what error says, such as "open a file (item 2): No such file or directory (ENOENT)", to
+/// size bytes at text, as rawspawn_print() does.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_strerror(
+    error: *const Error,
+    text: *mut c_char,
+    size: usize,
+) -> usize {
+    // SAFETY: The caller's error, and bytes.
+    unsafe { text::write(text, size, &*error) }
+}
+
+/// Waits until the child has ended, and reaps it: its status, as waitpid(2) gives it, is written to
+/// status, if that is not NULL. Asked again it says the same.
+///
+/// timeout is in nanoseconds: 0 does not wait, a negative one waits as long as it takes. ETIMEDOUT
+/// says that the child has not ended; ECHILD that somebody else has reaped it, or that SIGCHLD is
+/// ignored. With a timeout: Linux 5.3.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_wait(
+    child: *mut Child,
+    timeout: i64,
+    status: *mut c_int,
+) -> c_int {
+    // SAFETY: The caller's child.
+    let process = unsafe { process(child) };
+    let result = match u64::try_from(timeout) {
+        Err(_) => process.wait().map(Some),
+        Ok(0) => process.try_wait(),
+        Ok(nanos) => process.wait_timeout(Duration::from_nanos(nanos)),
+    };
+    let result = result.and_then(|status| status.ok_or(Errno::ETIMEDOUT));
+    // SAFETY: NULL, or the caller's number.
+    match (result, unsafe { status.as_mut() }) {
+        (Ok(found), Some(place)) => *place = found.raw(),
+        (Ok(_), None) => {}
+        (Err(errno), _) => return errno.raw(),
+    }
+    0
+}
+
+/// Waits as rawspawn_wait() without a timeout does, and says what the child has used. ECHILD after
+/// another wait.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_wait_usage(
+    child: *mut Child,
+    status: *mut c_int,
+    usage: *mut abi::Rusage,
+) -> c_int {
+    // SAFETY: The caller's child.
+    match unsafe { process(child) }.wait_with_usage() {
+        Ok((found, used)) => {
+            // SAFETY: NULL, or the caller's number.
+            if let Some(place) = unsafe { status.as_mut() } {
+                *place = found.raw();
+            }
+            // SAFETY: The caller's structure, which C libraries lay out as the kernel does.
+            unsafe { usage.cast::<rawspawn::Rusage>().write(used) };
+            0
+        }
+        Err(errno) => errno.raw(),
+    }
+}
+
+/// Sends signal to the child, through its pidfd if there is one. ESRCH if it has been waited for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_kill(child: *const Child, signal: c_int) -> c_int {
+    // SAFETY: The caller's child; it is only read.
+    let process = unsafe { process(child.cast_mut()) };
+    process.signal(signal).map_or_else(Errno::raw, |()| 0)
+}
+
+/// Closes the pidfd of the child, if it has one. It can be waited for, and be sent signals, then too.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_close(child: *mut Child) {
+    // SAFETY: The caller's child.
+    if let Some(fd) = unsafe { process(child) }.take_pidfd() {
+        sys::close(fd);
+    }
+    // SAFETY: As above.
+    unsafe { (*child).pidfd = -1 };
+}
+
+/// Makes a pipe: fds[0] to read, fds[1] to write, both close-on-exec, and above 2 even where standard
+/// streams are closed, so that no map to those overwrites them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_pipe(fds: *mut c_int) -> c_int {
+    match rawspawn::pipe() {
+        Ok((reader, writer)) => {
+            let ends = [reader.into_raw(), writer.into_raw()];
+            // SAFETY: Room for two numbers.
+            unsafe { fds.cast::<[c_int; 2]>().write(ends) };
+            0
+        }
+        Err(errno) => errno.raw(),
+    }
+}
+
+/// Claims the count lowest free descriptors above 2, at most 16, and one more, for
+/// request.low_fds: in a process with thousands of them open the child need not copy all of the
+/// table to be given a few. Early, when there are low ones.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_low_fds_claim(low_fds: *mut abi::LowFds, count: usize) -> c_int {
+    match LowFds::claim(count) {
+        Ok(low) => {
+            // SAFETY: The caller's structure, which is as large.
+            unsafe { low_fds.cast::<LowFds>().write(low) };
+            0
+        }
+        Err(errno) => errno.raw(),
+    }
+}
+
+/// Closes them. No spawn may have them any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_low_fds_release(low_fds: *mut abi::LowFds) {
+    // SAFETY: What `rawspawn_low_fds_claim` has made.
+    unsafe { low_fds.cast::<LowFds>().drop_in_place() };
+}
+
+/// What the running kernel offers, RAWSPAWN_FEATURE_*: as the first spawn found out, or anew if that
+/// is not 0, as after a seccomp filter was installed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_kernel(
+    anew: c_int,
+    features: *mut u32,
+    error: *mut Error,
+) -> c_int {
+    let found = if anew != 0 { rawspawn::Kernel::probe() } else { rawspawn::Kernel::current() };
+    match found {
+        Ok(kernel) => {
+            let bits = Feature::ALL.into_iter().filter(|feature| kernel.has(*feature));
+            // SAFETY: The caller's number.
+            unsafe { features.write(bits.fold(0, |all, feature| all | feature as u32)) };
+            0
+        }
+        // SAFETY: The caller's place.
+        Err(failure) => unsafe { report(failure.into(), error) },
+    }
+}
+
+/// Room on the stack.
+#[repr(align(64))]
+struct Frame([MaybeUninit<u8>; 8192]);
+
+/// Whether a request that does not fit into the stack frame may have pages.
+///
+/// # Safety
+///
+/// A request.
+unsafe fn asks_for_memory(request: *const Request) -> bool {
+    // SAFETY: The caller's promise.
+    let size = unsafe { *request.cast::<usize>() };
+    let flags = offset_of!(Request, flags);
+    // SAFETY: As above.
+    size >= flags + size_of::<u32>() && unsafe { (*request).flags } & abi::RAWSPAWN_MAP_MEMORY != 0
+}
+
+/// Spawns `request`, compiled into `bytes`: at first glance, or exactly as large as it must be.
+///
+/// # Safety
+///
+/// What rawspawn.h says of a request.
+unsafe fn spawn(
+    request: *const Request,
+    bytes: &mut [MaybeUninit<u8>],
+    exactly: bool,
+) -> Result<Process, Error> {
+    let mut room = Room::new(bytes);
+    // SAFETY: The caller's promise.
+    let (request, from) = unsafe { request::build(request, &mut room) }?;
+    let needed = if exactly { request.needed()? } else { share(room.left()) };
+    let storage = Storage::in_bytes(room.rest(), needed).ok_or(TOO_SMALL)?;
+    // SAFETY: NULL, or what `rawspawn_low_fds_claim` has made.
+    let low = unsafe { from.low_fds.cast::<LowFds>().as_ref() };
+    let result = match low {
+        Some(low) => request.spawn_with(low, storage),
+        None => request.spawn(storage),
+    };
+    result.map_err(Error::from)
+}
+
+/// What most requests need, in `bytes`: four times as many for system calls as for texts.
+fn share(bytes: usize) -> Needed {
+    let ops = bytes / 80;
+    Needed { ops: ops.saturating_sub(1), words: ops }
+}
+
+/// Compiles `request` into `bytes`, to a plan that is there too.
+///
+/// # Safety
+///
+/// As for [`spawn`], as long as the plan is used.
+unsafe fn compile(
+    request: *const Request,
+    bytes: &mut [MaybeUninit<u8>],
+) -> Result<*const Plan, Error> {
+    let mut room = Room::new(bytes);
+    let place = room.take_one::<rawspawn::Plan<'_>>()?;
+    // SAFETY: The caller's promise.
+    let (request, _) = unsafe { request::build(request, &mut room) }?;
+    let storage = Storage::in_bytes(room.rest(), request.needed()?).ok_or(TOO_SMALL)?;
+    Ok(ptr::from_ref(place.write(request.plan(storage)?)).cast())
+}
+
+/// How many bytes [`compile`] needs, wherever they begin.
+///
+/// # Safety
+///
+/// As for [`spawn`].
+unsafe fn measure(request: *const Request, bytes: &mut [MaybeUninit<u8>]) -> Result<usize, Error> {
+    let all = bytes.len();
+    let mut room = Room::new(bytes);
+    room.take_one::<rawspawn::Plan<'_>>()?;
+    // SAFETY: The caller's promise.
+    let (request, _) = unsafe { request::build(request, &mut room) }?;
+    let used = all - room.left();
+    Ok(used + align_of::<u128>() + request.needed()?.bytes())
+}
+
+/// Tells C what came of a spawn.
+///
+/// # Safety
+///
+/// NULL or room for a child; NULL or room for an error.
+unsafe fn tell(result: Result<Process, Error>, child: *mut Child, error: *mut Error) -> c_int {
+    match result {
+        Ok(process) => {
+            if !child.is_null() {
+                // SAFETY: The caller's promise.
+                unsafe { put(process, child) };
+            }
+            0
+        }
+        // SAFETY: The caller's promise.
+        Err(failure) => unsafe { report(failure, error) },
+    }
+}
+
+/// # Safety
+///
+/// NULL or room for an error.
+unsafe fn report(failure: Error, place: *mut Error) -> c_int {
+    // SAFETY: The caller's promise.
+    if let Some(place) = unsafe { place.as_mut() } {
+        *place = failure;
+    }
+    failure.number
+}
+
+// A process, and low descriptors, fit in where C has room for them.
+const _: () = {
+    assert!(size_of::<Process>() <= size_of::<[u64; 4]>());
+    assert!(align_of::<Process>() <= align_of::<u64>());
+    assert!(size_of::<LowFds>() <= size_of::<abi::LowFds>());
+    assert!(align_of::<LowFds>() <= align_of::<abi::LowFds>());
+};
+
+/// # Safety
+///
+/// Room for a child.
+unsafe fn put(process: Process, place: *mut Child) {
+    let mode = match process.mode() {
+        rawspawn::Mode::Fork => Mode::Fork,
+        rawspawn::Mode::Stub => Mode::Stub,
+        rawspawn::Mode::Detached => Mode::Detached,
+        _ => Mode::Vfork,
+    };
+    let reason = match process.reason() {
+        rawspawn::Reason::Default => Reason::Default,
+        rawspawn::Reason::Asked => Reason::Asked,
+        rawspawn::Reason::Credentials => Reason::Credentials,
+        rawspawn::Reason::Hook => Reason::Hook,
+        rawspawn::Reason::Kernel => Reason::Kernel,
+        rawspawn::Reason::OomScoreAdj => Reason::OomScoreAdj,
+        rawspawn::Reason::Namespaces => Reason::Namespaces,
+        rawspawn::Reason::Memory => Reason::Memory,
+        rawspawn::Reason::Parent => Reason::Parent,
+        _ => Reason::Other,
+    };
+    let (pid, pidfd) = (process.pid(), process.pidfd().unwrap_or(-1));
+    let child = Child { pid, pidfd, mode: mode as u32, reason: reason as u32, opaque: [0; 4] };
+    // SAFETY: The caller's promise.
+    unsafe { place.write(child) };
+    // SAFETY: As above; it fits.
+    unsafe { (&raw mut (*place).opaque).cast::<Process>().write(process) };
+}
+
+/// The process of a child.
+///
+/// # Safety
+///
+/// What [`put`] has written, that nobody else uses at the time.
+unsafe fn process<'c>(child: *mut Child) -> &'c mut Process {
+    // SAFETY: The caller's promise.
+    unsafe { &mut *(&raw mut (*child).opaque).cast() }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    sys::abort()
+}
