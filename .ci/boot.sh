@@ -9,6 +9,15 @@ executables() {
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' > "target/cross/$1.tests"
 }
 
+# c_suite NAME COMPILER PROGRAMS: the tests of the library for C, which is in PROGRAMS, without a C
+# library, to be booted with the executables of NAME.
+c_suite() {
+    local program=$PWD/target/cross/$1.suite
+    "$2" -std=c11 -O1 -Ic -ffreestanding -nostdlib -static c/tests/suite.c c/tests/start.c \
+        "$3/shared/librawspawn_c.a" -o "$program"
+    echo "$program" >> "target/cross/$1.tests"
+}
+
 # boot NAME PROGRAMS STRIP ARCHITECTURE SUITE KERNEL CONSOLE QEMU...: boots Debian's newest
 # KERNEL of SUITE with the init of examples-static/, whose one service runs the executables that
 # target/cross/NAME.tests lists. Both programs are in PROGRAMS, the init in that of
@@ -24,7 +33,7 @@ boot() {
     package '*/bin/busybox' "$architecture" "${BUSYBOX_SUITE:-$suite}" busybox-static \
         > "$root/bin/busybox"
     chmod +x "$root/bin/busybox"
-    for applet in sh echo cat true false sleep env test tr sort ls head yes grep; do
+    for applet in sh echo cat true false sleep env test tr sort ls head yes grep hostname id; do
         ln -s busybox "$root/bin/$applet"
     done
     cp "$programs/static/rawspawn-init" "$root/init"
@@ -38,7 +47,7 @@ boot() {
         -kernel "$base.kernel" -initrd "$base.initrd" -append "console=$console quiet panic=-1 \
         PATH=/bin RAWSPAWN_TEST_CHILDREN=100 TEST_ARGUMENTS=--quiet ${BOOT_OPTIONS:-}" \
         < /dev/null | tr -d '\r' > "$log" || :
-    grep -aE '^boot: |^init: |^test result|skipped:|FAILED|panicked' "$log"
+    grep -aE '^boot: |^init: |^test result|^suite.c|checks, |skipped:|FAILED|panicked' "$log"
     grep -aqx 'boot: all passed, in vfork mode' "$log" &&
         grep -aqx 'tests: exit status: 0' "$log" &&
         grep -aqx 'init: all services have stopped' "$log"

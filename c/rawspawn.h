@@ -667,8 +667,9 @@ extern "C" {
 // Spawns what request describes, and returns when it has been executed, or why it could not be.
 //
 // Returns 0, or an error number, of which error says more. child and error may be NULL. Of a spawn
-// that failed nothing remains: no child, no descriptor, no SIGCHLD. May be called by several
-// threads, with the same request if its hook_stack is NULL.
+// that failed nothing remains: no child, no descriptor, no SIGCHLD; child->pid is 0 then. May be
+// called by several threads, with the same request if its hook_stack is NULL. Takes some 12 KiB of
+// stack.
 int rawspawn(const struct rawspawn_request *request,
              struct rawspawn_child *child,
              struct rawspawn_error *error);

@@ -2,6 +2,8 @@
 //! included, and speaks to readers of C.
 //!
 //! Structures with a `size` may grow at their end; the others stay as they are.
+// Comments for C.
+#![allow(clippy::doc_markdown)]
 
 use core::ffi::{c_char, c_int, c_ulong, c_void};
 

@@ -6,9 +6,12 @@
 #![allow(unsafe_code)]
 // C's pointers, which are the callers' to vouch for: rawspawn.h.
 #![allow(clippy::missing_safety_doc)]
+// And comments for C.
+#![allow(clippy::doc_markdown)]
 
 pub mod abi;
 mod error;
+mod kept;
 mod memory;
 mod request;
 mod room;
@@ -26,13 +29,15 @@ use core::time::Duration;
 use rawspawn::{Errno, Feature, LowFds, Needed, Process, Storage};
 
 use crate::abi::{Child, Error, Job, Mode, Plan, Reason, Request, Step};
+use crate::kept::{keep, kept, kept_mut, take};
 use crate::room::{Room, TOO_SMALL, in_pages};
 
 /// Spawns what request describes, and returns when it has been executed, or why it could not be.
 ///
 /// Returns 0, or an error number, of which error says more. child and error may be NULL. Of a spawn
-/// that failed nothing remains: no child, no descriptor, no SIGCHLD. May be called by several
-/// threads, with the same request if its hook_stack is NULL.
+/// that failed nothing remains: no child, no descriptor, no SIGCHLD; child->pid is 0 then. May be
+/// called by several threads, with the same request if its hook_stack is NULL. Takes some 12 KiB of
+/// stack.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn(
     request: *const Request,
@@ -169,8 +174,10 @@ pub unsafe extern "C" fn rawspawn_strerror(
     text: *mut c_char,
     size: usize,
 ) -> usize {
-    // SAFETY: The caller's error, and bytes.
-    unsafe { text::write(text, size, &*error) }
+    // SAFETY: The caller's error.
+    let error = unsafe { &*error };
+    // SAFETY: The caller's bytes.
+    unsafe { text::write(text, size, error) }
 }
 
 /// Waits until the child has ended, and reaps it: its status, as waitpid(2) gives it, is written to
@@ -186,7 +193,7 @@ pub unsafe extern "C" fn rawspawn_wait(
     status: *mut c_int,
 ) -> c_int {
     // SAFETY: The caller's child.
-    let process = unsafe { process(child) };
+    let Some(process) = (unsafe { process(child) }) else { return Errno::ECHILD.raw() };
     let result = match u64::try_from(timeout) {
         Err(_) => process.wait().map(Some),
         Ok(0) => process.try_wait(),
@@ -211,7 +218,8 @@ pub unsafe extern "C" fn rawspawn_wait_usage(
     usage: *mut abi::Rusage,
 ) -> c_int {
     // SAFETY: The caller's child.
-    match unsafe { process(child) }.wait_with_usage() {
+    let Some(process) = (unsafe { process(child) }) else { return Errno::ECHILD.raw() };
+    match process.wait_with_usage() {
         Ok((found, used)) => {
             // SAFETY: NULL, or the caller's number.
             if let Some(place) = unsafe { status.as_mut() } {
@@ -228,8 +236,12 @@ pub unsafe extern "C" fn rawspawn_wait_usage(
 /// Sends signal to the child, through its pidfd if there is one. ESRCH if it has been waited for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_kill(child: *const Child, signal: c_int) -> c_int {
-    // SAFETY: The caller's child; it is only read.
-    let process = unsafe { process(child.cast_mut()) };
+    // SAFETY: The caller's child.
+    let child = unsafe { &*child };
+    // SAFETY: What `put` has made.
+    let Some(process) = (unsafe { kept::<Process, 4>(&child.opaque) }) else {
+        return Errno::ESRCH.raw();
+    };
     process.signal(signal).map_or_else(Errno::raw, |()| 0)
 }
 
@@ -237,11 +249,11 @@ pub unsafe extern "C" fn rawspawn_kill(child: *const Child, signal: c_int) -> c_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_close(child: *mut Child) {
     // SAFETY: The caller's child.
-    if let Some(fd) = unsafe { process(child) }.take_pidfd() {
+    if let Some(fd) = unsafe { process(child) }.and_then(Process::take_pidfd) {
         sys::close(fd);
+        // SAFETY: As above.
+        unsafe { (*child).pidfd = -1 };
     }
-    // SAFETY: As above.
-    unsafe { (*child).pidfd = -1 };
 }
 
 /// Makes a pipe: fds[0] to read, fds[1] to write, both close-on-exec, and above 2 even where standard
@@ -266,8 +278,10 @@ pub unsafe extern "C" fn rawspawn_pipe(fds: *mut c_int) -> c_int {
 pub unsafe extern "C" fn rawspawn_low_fds_claim(low_fds: *mut abi::LowFds, count: usize) -> c_int {
     match LowFds::claim(count) {
         Ok(low) => {
-            // SAFETY: The caller's structure, which is as large.
-            unsafe { low_fds.cast::<LowFds>().write(low) };
+            let mut filled = abi::LowFds { opaque: [0; 12] };
+            keep(&mut filled.opaque, low);
+            // SAFETY: The caller's structure.
+            unsafe { low_fds.write(filled) };
             0
         }
         Err(errno) => errno.raw(),
@@ -277,8 +291,10 @@ pub unsafe extern "C" fn rawspawn_low_fds_claim(low_fds: *mut abi::LowFds, count
 /// Closes them. No spawn may have them any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_low_fds_release(low_fds: *mut abi::LowFds) {
+    // SAFETY: The caller's structure.
+    let low_fds = unsafe { &mut *low_fds };
     // SAFETY: What `rawspawn_low_fds_claim` has made.
-    unsafe { low_fds.cast::<LowFds>().drop_in_place() };
+    drop(unsafe { take::<LowFds, 12>(&mut low_fds.opaque) });
 }
 
 /// What the running kernel offers, RAWSPAWN_FEATURE_*: as the first spawn found out, or anew if that
@@ -334,8 +350,10 @@ unsafe fn spawn(
     let (request, from) = unsafe { request::build(request, &mut room) }?;
     let needed = if exactly { request.needed()? } else { share(room.left()) };
     let storage = Storage::in_bytes(room.rest(), needed).ok_or(TOO_SMALL)?;
-    // SAFETY: NULL, or what `rawspawn_low_fds_claim` has made.
-    let low = unsafe { from.low_fds.cast::<LowFds>().as_ref() };
+    // SAFETY: NULL, or the caller's structure.
+    let low = unsafe { from.low_fds.as_ref() };
+    // SAFETY: What `rawspawn_low_fds_claim` has made; who releases it does so when no spawn has it.
+    let low = low.and_then(|low| unsafe { kept::<LowFds, 12>(&low.opaque) });
     let result = match low {
         Some(low) => request.spawn_with(low, storage),
         None => request.spawn(storage),
@@ -387,17 +405,16 @@ unsafe fn measure(request: *const Request, bytes: &mut [MaybeUninit<u8>]) -> Res
 ///
 /// NULL or room for a child; NULL or room for an error.
 unsafe fn tell(result: Result<Process, Error>, child: *mut Child, error: *mut Error) -> c_int {
-    match result {
-        Ok(process) => {
-            if !child.is_null() {
-                // SAFETY: The caller's promise.
-                unsafe { put(process, child) };
-            }
-            0
-        }
+    let (process, failure) = match result {
+        Ok(process) => (Some(process), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    if !child.is_null() {
         // SAFETY: The caller's promise.
-        Err(failure) => unsafe { report(failure, error) },
+        unsafe { put(process, child) };
     }
+    // SAFETY: The caller's promise.
+    failure.map_or(0, |failure| unsafe { report(failure, error) })
 }
 
 /// # Safety
@@ -411,25 +428,35 @@ unsafe fn report(failure: Error, place: *mut Error) -> c_int {
     failure.number
 }
 
-// A process, and low descriptors, fit in where C has room for them.
-const _: () = {
-    assert!(size_of::<Process>() <= size_of::<[u64; 4]>());
-    assert!(align_of::<Process>() <= align_of::<u64>());
-    assert!(size_of::<LowFds>() <= size_of::<abi::LowFds>());
-    assert!(align_of::<LowFds>() <= align_of::<abi::LowFds>());
-};
-
+/// Fills C's structure with `process`, or with none.
+///
 /// # Safety
 ///
 /// Room for a child.
-unsafe fn put(process: Process, place: *mut Child) {
-    let mode = match process.mode() {
+unsafe fn put(process: Option<Process>, place: *mut Child) {
+    let mut child = Child { pid: 0, pidfd: -1, mode: 0, reason: 0, opaque: [0; 4] };
+    if let Some(process) = process {
+        child.pid = process.pid();
+        child.pidfd = process.pidfd().unwrap_or(-1);
+        child.mode = mode(process.mode()) as u32;
+        child.reason = reason(process.reason()) as u32;
+        keep(&mut child.opaque, process);
+    }
+    // SAFETY: The caller's promise.
+    unsafe { place.write(child) };
+}
+
+fn mode(mode: rawspawn::Mode) -> Mode {
+    match mode {
         rawspawn::Mode::Fork => Mode::Fork,
         rawspawn::Mode::Stub => Mode::Stub,
         rawspawn::Mode::Detached => Mode::Detached,
         _ => Mode::Vfork,
-    };
-    let reason = match process.reason() {
+    }
+}
+
+fn reason(reason: rawspawn::Reason) -> Reason {
+    match reason {
         rawspawn::Reason::Default => Reason::Default,
         rawspawn::Reason::Asked => Reason::Asked,
         rawspawn::Reason::Credentials => Reason::Credentials,
@@ -440,23 +467,19 @@ unsafe fn put(process: Process, place: *mut Child) {
         rawspawn::Reason::Memory => Reason::Memory,
         rawspawn::Reason::Parent => Reason::Parent,
         _ => Reason::Other,
-    };
-    let (pid, pidfd) = (process.pid(), process.pidfd().unwrap_or(-1));
-    let child = Child { pid, pidfd, mode: mode as u32, reason: reason as u32, opaque: [0; 4] };
-    // SAFETY: The caller's promise.
-    unsafe { place.write(child) };
-    // SAFETY: As above; it fits.
-    unsafe { (&raw mut (*place).opaque).cast::<Process>().write(process) };
+    }
 }
 
-/// The process of a child.
+/// The process of a child, if it is one.
 ///
 /// # Safety
 ///
-/// What [`put`] has written, that nobody else uses at the time.
-unsafe fn process<'c>(child: *mut Child) -> &'c mut Process {
+/// A child of the caller's that nobody else uses at the time.
+unsafe fn process<'c>(child: *mut Child) -> Option<&'c mut Process> {
     // SAFETY: The caller's promise.
-    unsafe { &mut *(&raw mut (*child).opaque).cast() }
+    let child = unsafe { &mut *child };
+    // SAFETY: What `put` has made.
+    unsafe { kept_mut(&mut child.opaque) }
 }
 
 #[panic_handler]

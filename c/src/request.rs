@@ -60,8 +60,12 @@ unsafe fn sized<'r, T: Sized>(place: *const T, room: &mut Room<'r>) -> Result<&'
     if size < size_of::<usize>() {
         return Err(Error::invalid(Step::Plan, 0));
     }
-    // SAFETY: One of the bytes that the size counts.
-    let byte = |n| unsafe { start.add(n).read_volatile() };
+    let byte = |n| {
+        // SAFETY: One of the bytes that the size counts.
+        let place = unsafe { start.add(n) };
+        // SAFETY: As above.
+        unsafe { place.read_volatile() }
+    };
     if (whole..size).any(|n| byte(n) != 0) {
         return Err(Error::new(Step::Plan, 0, Errno::E2BIG));
     }
@@ -137,6 +141,8 @@ struct Builder<'r> {
     from: &'r abi::Request,
 }
 
+// `self` is that `new` was promised something.
+#[allow(clippy::unused_self)]
 impl<'r> Builder<'r> {
     /// # Safety
     ///
@@ -218,15 +224,15 @@ impl<'r> Builder<'r> {
     }
 
     fn program(&self, request: &mut Request<'r>) -> Result<()> {
+        const VFORK: u32 = abi::Mode::Vfork as u32;
+        const FORK: u32 = abi::Mode::Fork as u32;
+        const STUB: u32 = abi::Mode::Stub as u32;
         let from = self.from;
         check_flags(from.flags, 2 * abi::RAWSPAWN_MAP_MEMORY - 1)?;
         request.sh_fallback(self.has(abi::RAWSPAWN_SH_FALLBACK));
         let retries = u8::try_from(from.busy_retries);
         request.retry_busy(retries.map_err(|_| Error::invalid(Step::Exec, 0))?);
         request.pidfd(self.has(abi::RAWSPAWN_PIDFD));
-        const VFORK: u32 = abi::Mode::Vfork as u32;
-        const FORK: u32 = abi::Mode::Fork as u32;
-        const STUB: u32 = abi::Mode::Stub as u32;
         request.modes(match from.mode {
             0 => Modes::Any,
             VFORK => Modes::Vfork,

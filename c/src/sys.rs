@@ -49,11 +49,12 @@ pub(crate) fn close(fd: RawFd) {
 pub(crate) fn abort() -> ! {
     const SIGABRT: usize = 6;
     loop {
-        // SAFETY: These end the process, one or the other, and touch no memory.
-        unsafe {
-            sc::syscall2(sc::nr::KILL, sc::syscall0(sc::nr::GETPID), SIGABRT);
-            sc::syscall1(sc::nr::EXIT_GROUP, 128 + SIGABRT);
-        }
+        // SAFETY: Touches no memory.
+        let pid = unsafe { sc::syscall0(sc::nr::GETPID) };
+        // SAFETY: As above, and ends the process.
+        unsafe { sc::syscall2(sc::nr::KILL, pid, SIGABRT) };
+        // SAFETY: As above, if that was blocked.
+        unsafe { sc::syscall1(sc::nr::EXIT_GROUP, 128 + SIGABRT) };
     }
 }
 

@@ -171,6 +171,15 @@ static void a_child_is_spawned_and_waited_for(void)
 	IS(rawspawn(&request, NULL, NULL), 0);
 	request.path = "/nonexistent";
 	IS(rawspawn(&request, NULL, NULL), ENOENT);
+
+	/* Of one that failed there is nothing to wait for. */
+	IS(rawspawn(&request, &child, NULL), ENOENT);
+	IS(child.pid, 0);
+	IS(child.pidfd, -1);
+	IS(rawspawn_wait(&child, -1, &status), ECHILD);
+	IS(rawspawn_wait_usage(&child, &status, NULL), ECHILD);
+	IS(rawspawn_kill(&child, SIGKILL), ESRCH);
+	rawspawn_close(&child);
 }
 
 static void waiting_can_be_limited(void)
@@ -305,7 +314,7 @@ static void others_are_inherited_if_asked_for(void)
 
 static void low_numbers_are_lent_and_given_back(void)
 {
-	struct rawspawn_low_fds low;
+	struct rawspawn_low_fds low = ZERO;
 	struct rawspawn_request request = shell("read line <&7; test \"$line\" = text");
 	struct rawspawn_fd_action fds[] = {RAWSPAWN_MAP(900, 7)};
 	struct rawspawn_child child;
@@ -323,6 +332,10 @@ static void low_numbers_are_lent_and_given_back(void)
 		IS(wait_for(&child), 0);
 	}
 	rawspawn_low_fds_release(&low);
+	rawspawn_low_fds_release(&low);
+	call(WRITE, ends[1], (long)"text\n", 5, 0);
+	IS(rawspawn(&request, &child, NULL), 0);
+	IS(wait_for(&child), 0);
 	call(CLOSE, 900, 0, 0, 0);
 	call(CLOSE, ends[0], 0, 0, 0);
 	call(CLOSE, ends[1], 0, 0, 0);

@@ -130,10 +130,10 @@ fn tool(variable: &str, name: &str) -> Command {
 }
 
 fn run_it(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_owned();
+    let name = command.get_program().to_string_lossy().into_owned();
     match command.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{}: {status}", name.display()).into()),
-        Err(error) => Err(format!("{}: {error}", name.display()).into()),
+        Ok(status) => Err(format!("{name}: {status}").into()),
+        Err(error) => Err(format!("{name}: {error}").into()),
     }
 }
