@@ -13,10 +13,16 @@
 // Sets a number that may be unset.
 #define RAWSPAWN_SET(n) ((uint64_t)1 << 32 | (uint32_t)(n))
 
+// A signal in a mask.
+#define RAWSPAWN_SIGNAL(n) ((uint64_t)1 << ((n) - 1))
+
 // Items of request.fds.
 #define RAWSPAWN_MAP(parent, child) {RAWSPAWN_FD_MAP, child, parent, 0, NULL, 0}
 #define RAWSPAWN_OPEN(child, path, flags, mode) {RAWSPAWN_FD_OPEN, child, 0, flags, path, mode}
 #define RAWSPAWN_CLOSE(child) {RAWSPAWN_FD_CLOSE, child, 0, 0, NULL, 0}
+
+// The version of this header: a byte each of its three numbers.
+#define RAWSPAWN_VERSION 256
 
 // request.flags: a new session, of which the child is the leader. setsid(2)
 #define RAWSPAWN_SESSION 1
@@ -84,6 +90,8 @@ enum rawspawn_mode {
     RAWSPAWN_MODE_STUB = 3,
     // child.mode alone: the child borrowed memory, and the caller went on.
     RAWSPAWN_MODE_DETACHED = 4,
+    // child.mode alone: one that has no number.
+    RAWSPAWN_MODE_OTHER = 255,
 };
 
 // Why a child was made in its mode: child.reason.
@@ -106,7 +114,7 @@ enum rawspawn_reason {
     RAWSPAWN_REASON_MEMORY = 7,
     // The caller does something while the child waits.
     RAWSPAWN_REASON_PARENT = 8,
-    // One that this header does not know.
+    // One that has no number. (A newer library may give numbers that are not here, too.)
     RAWSPAWN_REASON_OTHER = 255,
 };
 
@@ -236,7 +244,7 @@ enum rawspawn_step {
     RAWSPAWN_STEP_CHILD = 60,
     // The pidfd of the child.
     RAWSPAWN_STEP_PIDFD = 61,
-    // One that this header does not know.
+    // One that has no number. (A newer library may give numbers that are not here, too.)
     RAWSPAWN_STEP_OTHER = 255,
 };
 
@@ -326,7 +334,7 @@ typedef uint64_t rawspawn_optional;
 // What happens to one descriptor of the child. All maps happen at once, whatever numbers they
 // write; then files are opened, then descriptors closed.
 struct rawspawn_fd_action {
-    // RAWSPAWN_FD_*
+    // RAWSPAWN_FD_*. Members that are another kind's must be zero.
     uint32_t kind;
     // The number in the child.
     int child_fd;
@@ -340,7 +348,8 @@ struct rawspawn_fd_action {
     uint32_t mode;
 };
 
-// Low numbers of descriptors, kept free for spawns: see rawspawn_low_fds_claim().
+// Low numbers of descriptors, kept free for spawns, by several threads if wanted: see
+// rawspawn_low_fds_claim(). It must stay where it is, and not be copied.
 struct rawspawn_low_fds {
     // The library's.
     uint64_t opaque[12];
@@ -408,7 +417,7 @@ struct rawspawn_clock_offsets {
 
 // A step that furnishes the child's mount namespace.
 struct rawspawn_fs_action {
-    // RAWSPAWN_FS_*
+    // RAWSPAWN_FS_*. Members that are another kind's must be zero.
     uint32_t kind;
     // MS_*, MNT_*
     uint32_t flags;
@@ -467,7 +476,7 @@ struct rawspawn_namespaces {
 
 // A file action of posix_spawn(3): they happen one after the other.
 struct rawspawn_file_action {
-    // RAWSPAWN_FILE_*
+    // RAWSPAWN_FILE_*. Members that are another kind's must be zero.
     uint32_t kind;
     // The descriptor.
     int fd;
@@ -605,7 +614,7 @@ struct rawspawn_request {
     // What posix_spawn(3) does.
     const struct rawspawn_posix *posix;
     // Runs in the caller while the child waits, with the child's pid. 0, or an error number that
-    // ends the spawn.
+    // ends the spawn. It must return, and may be called again for another child.
     int (*parent_hook)(void *data, int pid);
     // What it is given.
     void *parent_hook_data;
@@ -613,27 +622,29 @@ struct rawspawn_request {
     int (*hook)(void *data);
     // What it is given.
     void *hook_data;
-    // NULL makes the child a fork, whose hook may do what may be done there. Else it shares the
-    // caller's memory, runs on this stack and must not call the C library, not even for errno.
+    // NULL makes the child a fork, whose hook may do what may be done there; the C library may take
+    // the caller's pid for the child's, as for raise(3). Else it shares the caller's memory, runs on
+    // this stack and must not call the C library, not even for errno.
     void *hook_stack;
-    // How many bytes.
+    // How many bytes: 2048 at least.
     size_t hook_stack_size;
     // What the kernel is to be taken to offer, RAWSPAWN_FEATURE_*, to test what happens on another.
     rawspawn_optional kernel;
 };
 
-// A child that has executed its program.
+// A child that has executed its program. It is for one thread at a time, and a copy of it must not be
+// used beside it.
 struct rawspawn_child {
     // The pid, as the caller sees it.
     int pid;
-    // The pidfd, close-on-exec; -1 without RAWSPAWN_PIDFD. rawspawn_close() closes it.
+    // The pidfd, close-on-exec; -1 without RAWSPAWN_PIDFD. rawspawn_close() closes it, not close(2).
     int pidfd;
     // RAWSPAWN_MODE_*: how it was made.
     uint32_t mode;
     // RAWSPAWN_REASON_*: why in that mode.
     uint32_t reason;
     // The library's.
-    uint64_t opaque[4];
+    uint64_t opaque[8];
 };
 
 // Why there is no child. The caller's process is as it was.
@@ -642,7 +653,7 @@ struct rawspawn_error {
     int number;
     // RAWSPAWN_STEP_*
     uint32_t step;
-    // Which item of the caller's list, or which capability or signal.
+    // Which item of the caller's list, or which capability or signal: 65535 at most.
     uint32_t index;
     // RAWSPAWN_STEP_CHILD: how it ended, as waitpid(2) says it. Else 0.
     int status;
@@ -667,16 +678,19 @@ extern "C" {
 // Spawns what request describes, and returns when it has been executed, or why it could not be.
 //
 // Returns 0, or an error number, of which error says more. child and error may be NULL. Of a spawn
-// that failed nothing remains: no child, no descriptor, no SIGCHLD; child->pid is 0 then. May be
-// called by several threads, with the same request if its hook_stack is NULL. Takes some 12 KiB of
-// stack.
+// that failed nothing remains: no child and no descriptor; child->pid is 0 then, which is nobody to
+// kill(2). (In RAWSPAWN_MODE_STUB it sends SIGCHLD, if it fails late.)
+//
+// May be called by several threads, with the same request if its hook_stack is NULL. Takes up to
+// 17 KiB of stack.
 int rawspawn(const struct rawspawn_request *request,
              struct rawspawn_child *child,
              struct rawspawn_error *error);
 
 // Compiles request, into size bytes at room, to be spawned as often as wanted.
 //
-// If there are too few, and if room is NULL, that is ENOBUFS, and *size is how many it takes. The
+// If there are too few, and if room is NULL, that is ENOBUFS, and *size is how many it takes. (To
+// find that out of a long request, memory is mapped until it returns.) low_fds must be NULL. The
 // plan refers to what the request does, which must stay and be unchanged as long as the plan is
 // used, and so must room; there is nothing to release.
 //
@@ -687,7 +701,8 @@ int rawspawn_plan(const struct rawspawn_request *request,
                   const struct rawspawn_plan **plan,
                   struct rawspawn_error *error);
 
-// Spawns the program of a plan, as rawspawn() does. By several threads at once, if wanted.
+// Spawns the program of a plan, as rawspawn() does. By several threads at once, if wanted and
+// hook_stack was NULL.
 int rawspawn_spawn(const struct rawspawn_plan *plan,
                    struct rawspawn_child *child,
                    struct rawspawn_error *error);
@@ -713,14 +728,20 @@ size_t rawspawn_strerror(const struct rawspawn_error *error, char *text, size_t 
 int rawspawn_wait(struct rawspawn_child *child, int64_t timeout, int *status);
 
 // Waits as rawspawn_wait() without a timeout does, and says what the child has used. ECHILD after
-// another wait.
+// another wait. status and usage may be NULL.
 int rawspawn_wait_usage(struct rawspawn_child *child, int *status, struct rusage *usage);
 
-// Sends signal to the child, through its pidfd if there is one. ESRCH if it has been waited for.
+// Sends signal to the child, through its pidfd if there is one. ESRCH after rawspawn_wait() has
+// said how it ended; of a child that somebody else has waited for it knows nothing.
 int rawspawn_kill(const struct rawspawn_child *child, int signal);
 
-// Closes the pidfd of the child, if it has one. It can be waited for, and be sent signals, then too.
+// Closes the pidfd of the child, if it has one. (Never by close(2): the library would go on to use
+// the number.) It can be waited for, and be sent signals, then too.
 void rawspawn_close(struct rawspawn_child *child);
+
+// Gives the pidfd away, or -1: it is the caller's to close then. The child is as after
+// rawspawn_close().
+int rawspawn_take_pidfd(struct rawspawn_child *child);
 
 // Makes a pipe: fds[0] to read, fds[1] to write, both close-on-exec, and above 2 even where standard
 // streams are closed, so that no map to those overwrites them.
@@ -737,6 +758,9 @@ void rawspawn_low_fds_release(struct rawspawn_low_fds *low_fds);
 // What the running kernel offers, RAWSPAWN_FEATURE_*: as the first spawn found out, or anew if that
 // is not 0, as after a seccomp filter was installed.
 int rawspawn_kernel(int anew, uint32_t *features, struct rawspawn_error *error);
+
+// The version of the library: RAWSPAWN_VERSION of its header.
+uint32_t rawspawn_version(void);
 
 #ifdef __cplusplus
 }  // extern "C"

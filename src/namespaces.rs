@@ -361,6 +361,11 @@ impl<'a> Namespaces<'a> {
     /// Forbids setgroups(2) in the new user namespace for good: groups that deny something to
     /// their members cannot be dropped in it.
     ///
+    /// # Errors
+    ///
+    /// - [`Step::GidMap`](crate::Step::GidMap) with `EINVAL`, before any process exists: no new
+    ///   user namespace.
+    ///
     /// # See
     ///
     /// `user_namespaces(7)`, `/proc/PID/setgroups`.

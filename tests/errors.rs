@@ -369,6 +369,10 @@ fn refused_of_namespaces() -> Vec<Case> {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::PID).filesystem(ACTIONS);
             r.namespaces(&NS);
         }),
+        Case::new(Step::GidMap, Errno::EINVAL, |r| {
+            const NS: Namespaces<'_> = Namespaces::new(NsSet::PID).deny_setgroups(true);
+            r.namespaces(&NS);
+        }),
         Case::new(Step::PivotRoot, Errno::EINVAL, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::PID).pivot_root(c"/");
             r.namespaces(&NS);

@@ -201,6 +201,16 @@ fn ranges_of_ids_are_mapped_by_the_parent_while_the_child_waits() {
         assert_eq!(seen.get("Uid"), "0 0 0 0");
         let denied = namespaces.deny_setgroups(true);
         assert_eq!(report(setup, |r| _ = r.namespaces(&denied)).get("setgroups"), "deny");
+        // Whoever writes the maps.
+        let hook = |pid: i32| {
+            let write = |name| fs::write(format!("/proc/{pid}/{name}"), "0 100000 1000");
+            write("uid_map").and_then(|()| write("gid_map")).map_err(|_| Errno::EIO)
+        };
+        let denied = Namespaces::new(NsSet::USER).deny_setgroups(true);
+        let seen = report(setup, |r| {
+            r.namespaces(&denied).parent_hook(ParentHook::new(&hook));
+        });
+        assert_eq!(seen.get("setgroups"), "deny");
     });
 }
 

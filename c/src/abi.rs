@@ -7,6 +7,9 @@
 
 use core::ffi::{c_char, c_int, c_ulong, c_void};
 
+/// The version of this header: a byte each of its three numbers.
+pub const RAWSPAWN_VERSION: u32 = 0x00_01_00;
+
 /// A number that may be left unset: 0 is unset, RAWSPAWN_SET(n) is n. Any other value is EINVAL,
 /// so that a plain number is never mistaken for none.
 pub type Optional = u64;
@@ -66,6 +69,8 @@ pub enum Mode {
     Stub = 3,
     /// child.mode alone: the child borrowed memory, and the caller went on.
     Detached = 4,
+    /// child.mode alone: one that has no number.
+    Other = 255,
 }
 
 /// Why a child was made in its mode: child.reason.
@@ -90,7 +95,7 @@ pub enum Reason {
     Memory = 7,
     /// The caller does something while the child waits.
     Parent = 8,
-    /// One that this header does not know.
+    /// One that has no number. (A newer library may give numbers that are not here, too.)
     Other = 255,
 }
 
@@ -222,7 +227,7 @@ pub enum Step {
     Child = 60,
     /// The pidfd of the child.
     Pidfd = 61,
-    /// One that this header does not know.
+    /// One that has no number. (A newer library may give numbers that are not here, too.)
     Other = 255,
 }
 
@@ -243,7 +248,7 @@ pub enum Fd {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct FdAction {
-    /// RAWSPAWN_FD_*
+    /// RAWSPAWN_FD_*. Members that are another kind's must be zero.
     pub kind: u32,
     /// The number in the child.
     pub child_fd: c_int,
@@ -349,7 +354,7 @@ pub enum Fs {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct FsAction {
-    /// RAWSPAWN_FS_*
+    /// RAWSPAWN_FS_*. Members that are another kind's must be zero.
     pub kind: u32,
     /// MS_*, MNT_*
     pub flags: u32,
@@ -432,7 +437,7 @@ pub enum File {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct FileAction {
-    /// RAWSPAWN_FILE_*
+    /// RAWSPAWN_FILE_*. Members that are another kind's must be zero.
     pub kind: u32,
     /// The descriptor.
     pub fd: c_int,
@@ -475,7 +480,8 @@ pub struct SockFilter(());
 /// Of sys/resource.h.
 pub struct Rusage(());
 
-/// Low numbers of descriptors, kept free for spawns: see rawspawn_low_fds_claim().
+/// Low numbers of descriptors, kept free for spawns, by several threads if wanted: see
+/// rawspawn_low_fds_claim(). It must stay where it is, and not be copied.
 #[repr(C)]
 pub struct LowFds {
     /// The library's.
@@ -595,7 +601,7 @@ pub struct Request {
     pub posix: *const Posix,
 
     /// Runs in the caller while the child waits, with the child's pid. 0, or an error number that
-    /// ends the spawn.
+    /// ends the spawn. It must return, and may be called again for another child.
     pub parent_hook: Option<unsafe extern "C" fn(data: *mut c_void, pid: c_int) -> c_int>,
     /// What it is given.
     pub parent_hook_data: *mut c_void,
@@ -603,10 +609,11 @@ pub struct Request {
     pub hook: Option<unsafe extern "C" fn(data: *mut c_void) -> c_int>,
     /// What it is given.
     pub hook_data: *mut c_void,
-    /// NULL makes the child a fork, whose hook may do what may be done there. Else it shares the
-    /// caller's memory, runs on this stack and must not call the C library, not even for errno.
+    /// NULL makes the child a fork, whose hook may do what may be done there; the C library may take
+    /// the caller's pid for the child's, as for raise(3). Else it shares the caller's memory, runs on
+    /// this stack and must not call the C library, not even for errno.
     pub hook_stack: *mut c_void,
-    /// How many bytes.
+    /// How many bytes: 2048 at least.
     pub hook_stack_size: usize,
 
     /// What the kernel is to be taken to offer, RAWSPAWN_FEATURE_*, to test what happens on another.
@@ -641,19 +648,28 @@ pub enum Feature {
     ExecMemfd = 0x400,
 }
 
-/// A child that has executed its program.
+// What follows the last member would be garbage of an old caller's when it becomes one.
+const _: () = {
+    assert!(size_of::<Request>() == core::mem::offset_of!(Request, kernel) + 8);
+    assert!(size_of::<Namespaces>() == core::mem::offset_of!(Namespaces, pivot_root) + 8);
+    assert!(size_of::<Capabilities>() == core::mem::offset_of!(Capabilities, ambient) + 8);
+    assert!(size_of::<Posix>() == core::mem::offset_of!(Posix, action_count) + 8);
+};
+
+/// A child that has executed its program. It is for one thread at a time, and a copy of it must not be
+/// used beside it.
 #[repr(C)]
 pub struct Child {
     /// The pid, as the caller sees it.
     pub pid: c_int,
-    /// The pidfd, close-on-exec; -1 without RAWSPAWN_PIDFD. rawspawn_close() closes it.
+    /// The pidfd, close-on-exec; -1 without RAWSPAWN_PIDFD. rawspawn_close() closes it, not close(2).
     pub pidfd: c_int,
     /// RAWSPAWN_MODE_*: how it was made.
     pub mode: u32,
     /// RAWSPAWN_REASON_*: why in that mode.
     pub reason: u32,
     /// The library's.
-    pub opaque: [u64; 4],
+    pub opaque: [u64; 8],
 }
 
 /// Why there is no child. The caller's process is as it was.
@@ -664,7 +680,7 @@ pub struct Error {
     pub number: c_int,
     /// RAWSPAWN_STEP_*
     pub step: u32,
-    /// Which item of the caller's list, or which capability or signal.
+    /// Which item of the caller's list, or which capability or signal: 65535 at most.
     pub index: u32,
     /// RAWSPAWN_STEP_CHILD: how it ended, as waitpid(2) says it. Else 0.
     pub status: c_int,

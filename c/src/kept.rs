@@ -15,38 +15,43 @@ pub(crate) fn keep<T, const N: usize>(words: &mut [u64; N], value: T) {
     unsafe { words.as_mut_ptr().cast::<T>().write(value) };
 }
 
-/// The value in `words`, if there is one.
+/// The value in `words`, if there is one. (Not by a reference to the words: it may change inside.)
 ///
 /// # Safety
 ///
-/// Words that are marked are from [`keep`], of the same type.
-pub(crate) unsafe fn kept<T, const N: usize>(words: &[u64; N]) -> Option<&T> {
-    let there = words.last() == Some(&MARK);
+/// Words, which if marked are from [`keep`], of the same type, and which stay.
+pub(crate) unsafe fn kept<'k, T, const N: usize>(words: *const [u64; N]) -> Option<&'k T> {
     // SAFETY: The caller's promise.
-    there.then(|| unsafe { &*words.as_ptr().cast() })
+    let last = unsafe { words.cast::<u64>().add(N - 1) };
+    // SAFETY: As above.
+    let there = unsafe { last.read() } == MARK;
+    // SAFETY: As above.
+    there.then(|| unsafe { &*words.cast() })
 }
 
 /// As [`kept`], to be changed.
 ///
 /// # Safety
 ///
-/// As there.
-pub(crate) unsafe fn kept_mut<T, const N: usize>(words: &mut [u64; N]) -> Option<&mut T> {
-    let there = words.last() == Some(&MARK);
+/// As there, and nobody else uses them.
+pub(crate) unsafe fn kept_mut<'k, T, const N: usize>(words: *mut [u64; N]) -> Option<&'k mut T> {
     // SAFETY: The caller's promise.
-    there.then(|| unsafe { &mut *words.as_mut_ptr().cast() })
+    let there = unsafe { kept::<T, N>(words) }.is_some();
+    // SAFETY: As above.
+    there.then(|| unsafe { &mut *words.cast() })
 }
 
 /// Takes the value out of `words`, if there is one.
 ///
 /// # Safety
 ///
-/// As for [`kept`].
-pub(crate) unsafe fn take<T, const N: usize>(words: &mut [u64; N]) -> Option<T> {
+/// As for [`kept_mut`].
+pub(crate) unsafe fn take<T, const N: usize>(words: *mut [u64; N]) -> Option<T> {
     // SAFETY: The caller's promise.
-    let value = unsafe { kept_mut::<T, N>(words) }?;
+    let value: &mut T = unsafe { kept_mut(words) }?;
     // SAFETY: Nobody finds it there any more.
     let value = unsafe { core::ptr::read(value) };
-    *words = [0; N];
+    // SAFETY: The caller's promise.
+    unsafe { words.write([0; N]) };
     Some(value)
 }

@@ -35,24 +35,28 @@ use crate::room::{Room, TOO_SMALL, in_pages};
 /// Spawns what request describes, and returns when it has been executed, or why it could not be.
 ///
 /// Returns 0, or an error number, of which error says more. child and error may be NULL. Of a spawn
-/// that failed nothing remains: no child, no descriptor, no SIGCHLD; child->pid is 0 then. May be
-/// called by several threads, with the same request if its hook_stack is NULL. Takes some 12 KiB of
-/// stack.
+/// that failed nothing remains: no child and no descriptor; child->pid is 0 then, which is nobody to
+/// kill(2). (In RAWSPAWN_MODE_STUB it sends SIGCHLD, if it fails late.)
+///
+/// May be called by several threads, with the same request if its hook_stack is NULL. Takes up to
+/// 17 KiB of stack.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn(
     request: *const Request,
     child: *mut Child,
     error: *mut Error,
 ) -> c_int {
-    let mut frame = Frame([MaybeUninit::uninit(); 8192]);
+    let mut frame = Frame::new();
     // SAFETY: The caller's promises.
     let mut result = unsafe { spawn(request, &mut frame.0, false) };
-    if result.as_ref().is_err_and(Error::is_too_small) {
-        // SAFETY: As above; it could be read.
-        if unsafe { asks_for_memory(request) } {
-            // SAFETY: As above.
-            result = in_pages(|bytes| unsafe { spawn(request, bytes, true) });
-        }
+    if is_too_small(&result) {
+        // SAFETY: As above.
+        result = unsafe { spawn(request, &mut frame.0, true) };
+    }
+    // SAFETY: As above; it could be read.
+    if is_too_small(&result) && unsafe { asks_for_memory(request) } {
+        // SAFETY: As above.
+        result = in_pages(|bytes| unsafe { spawn(request, bytes, true) });
     }
     // SAFETY: The caller's places.
     unsafe { tell(result, child, error) }
@@ -60,7 +64,8 @@ pub unsafe extern "C" fn rawspawn(
 
 /// Compiles request, into size bytes at room, to be spawned as often as wanted.
 ///
-/// If there are too few, and if room is NULL, that is ENOBUFS, and *size is how many it takes. The
+/// If there are too few, and if room is NULL, that is ENOBUFS, and *size is how many it takes. (To
+/// find that out of a long request, memory is mapped until it returns.) low_fds must be NULL. The
 /// plan refers to what the request does, which must stay and be unchanged as long as the plan is
 /// used, and so must room; there is nothing to release.
 ///
@@ -73,6 +78,10 @@ pub unsafe extern "C" fn rawspawn_plan(
     plan: *mut *const Plan,
     error: *mut Error,
 ) -> c_int {
+    if size.is_null() {
+        // SAFETY: The caller's place.
+        return unsafe { report(Error::invalid(Step::Plan, 0), error) };
+    }
     // SAFETY: The caller's number.
     let bytes = if room.is_null() { 0 } else { unsafe { *size } };
     let start = if room.is_null() { ptr::dangling_mut() } else { room.cast() };
@@ -82,9 +91,14 @@ pub unsafe extern "C" fn rawspawn_plan(
     let mut result = unsafe { compile(request, bytes) };
     if result.is_err_and(|error| error.is_too_small()) {
         // SAFETY: As above.
-        match in_pages(|bytes| unsafe { measure(request, bytes) }) {
+        let mut measured = unsafe { measure(request, &mut Frame::new().0) };
+        if is_too_small(&measured) {
+            // SAFETY: As above.
+            measured = in_pages(|bytes| unsafe { measure(request, bytes) });
+        }
+        match measured {
             // SAFETY: The caller's number.
-            Ok(needed) => unsafe { *size = needed },
+            Ok(needed) => unsafe { size.write(needed) },
             Err(other) => result = Err(other),
         }
     }
@@ -99,7 +113,8 @@ pub unsafe extern "C" fn rawspawn_plan(
     }
 }
 
-/// Spawns the program of a plan, as rawspawn() does. By several threads at once, if wanted.
+/// Spawns the program of a plan, as rawspawn() does. By several threads at once, if wanted and
+/// hook_stack was NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_spawn(
     plan: *const Plan,
@@ -210,7 +225,7 @@ pub unsafe extern "C" fn rawspawn_wait(
 }
 
 /// Waits as rawspawn_wait() without a timeout does, and says what the child has used. ECHILD after
-/// another wait.
+/// another wait. status and usage may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_wait_usage(
     child: *mut Child,
@@ -225,27 +240,31 @@ pub unsafe extern "C" fn rawspawn_wait_usage(
             if let Some(place) = unsafe { status.as_mut() } {
                 *place = found.raw();
             }
-            // SAFETY: The caller's structure, which C libraries lay out as the kernel does.
-            unsafe { usage.cast::<rawspawn::Rusage>().write(used) };
+            // SAFETY: NULL, or the caller's structure, which C libraries lay out as the kernel does.
+            if let Some(place) = unsafe { usage.cast::<rawspawn::Rusage>().as_mut() } {
+                *place = used;
+            }
             0
         }
         Err(errno) => errno.raw(),
     }
 }
 
-/// Sends signal to the child, through its pidfd if there is one. ESRCH if it has been waited for.
+/// Sends signal to the child, through its pidfd if there is one. ESRCH after rawspawn_wait() has
+/// said how it ended; of a child that somebody else has waited for it knows nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_kill(child: *const Child, signal: c_int) -> c_int {
     // SAFETY: The caller's child.
-    let child = unsafe { &*child };
+    let words = unsafe { &raw const (*child).opaque };
     // SAFETY: What `put` has made.
-    let Some(process) = (unsafe { kept::<Process, 4>(&child.opaque) }) else {
+    let Some(process) = (unsafe { kept::<Process, CHILD_WORDS>(words) }) else {
         return Errno::ESRCH.raw();
     };
     process.signal(signal).map_or_else(Errno::raw, |()| 0)
 }
 
-/// Closes the pidfd of the child, if it has one. It can be waited for, and be sent signals, then too.
+/// Closes the pidfd of the child, if it has one. (Never by close(2): the library would go on to use
+/// the number.) It can be waited for, and be sent signals, then too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_close(child: *mut Child) {
     // SAFETY: The caller's child.
@@ -254,6 +273,19 @@ pub unsafe extern "C" fn rawspawn_close(child: *mut Child) {
         // SAFETY: As above.
         unsafe { (*child).pidfd = -1 };
     }
+}
+
+/// Gives the pidfd away, or -1: it is the caller's to close then. The child is as after
+/// rawspawn_close().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rawspawn_take_pidfd(child: *mut Child) -> c_int {
+    // SAFETY: The caller's child.
+    let fd = unsafe { process(child) }.and_then(Process::take_pidfd);
+    if fd.is_some() {
+        // SAFETY: As above.
+        unsafe { (*child).pidfd = -1 };
+    }
+    fd.unwrap_or(-1)
 }
 
 /// Makes a pipe: fds[0] to read, fds[1] to write, both close-on-exec, and above 2 even where standard
@@ -276,25 +308,24 @@ pub unsafe extern "C" fn rawspawn_pipe(fds: *mut c_int) -> c_int {
 /// table to be given a few. Early, when there are low ones.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_low_fds_claim(low_fds: *mut abi::LowFds, count: usize) -> c_int {
-    match LowFds::claim(count) {
-        Ok(low) => {
-            let mut filled = abi::LowFds { opaque: [0; 12] };
-            keep(&mut filled.opaque, low);
-            // SAFETY: The caller's structure.
-            unsafe { low_fds.write(filled) };
-            0
-        }
-        Err(errno) => errno.raw(),
+    let claimed = LowFds::claim(count);
+    let result = claimed.as_ref().map_or_else(|errno| errno.raw(), |_| 0);
+    let mut filled = abi::LowFds { opaque: [0; 12] };
+    if let Ok(low) = claimed {
+        keep(&mut filled.opaque, low);
     }
+    // SAFETY: The caller's structure.
+    unsafe { low_fds.write(filled) };
+    result
 }
 
 /// Closes them. No spawn may have them any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_low_fds_release(low_fds: *mut abi::LowFds) {
     // SAFETY: The caller's structure.
-    let low_fds = unsafe { &mut *low_fds };
+    let words = unsafe { &raw mut (*low_fds).opaque };
     // SAFETY: What `rawspawn_low_fds_claim` has made.
-    drop(unsafe { take::<LowFds, 12>(&mut low_fds.opaque) });
+    drop(unsafe { take::<LowFds, 12>(words) });
 }
 
 /// What the running kernel offers, RAWSPAWN_FEATURE_*: as the first spawn found out, or anew if that
@@ -309,8 +340,10 @@ pub unsafe extern "C" fn rawspawn_kernel(
     match found {
         Ok(kernel) => {
             let bits = Feature::ALL.into_iter().filter(|feature| kernel.has(*feature));
-            // SAFETY: The caller's number.
-            unsafe { features.write(bits.fold(0, |all, feature| all | feature as u32)) };
+            // SAFETY: NULL, or the caller's number.
+            if let Some(place) = unsafe { features.as_mut() } {
+                *place = bits.fold(0, |all, feature| all | feature as u32);
+            }
             0
         }
         // SAFETY: The caller's place.
@@ -318,9 +351,28 @@ pub unsafe extern "C" fn rawspawn_kernel(
     }
 }
 
+/// The version of the library: RAWSPAWN_VERSION of its header.
+#[unsafe(no_mangle)]
+pub extern "C" fn rawspawn_version() -> u32 {
+    abi::RAWSPAWN_VERSION
+}
+
+/// Words of a child that are the library's.
+const CHILD_WORDS: usize = 8;
+
 /// Room on the stack.
 #[repr(align(64))]
 struct Frame([MaybeUninit<u8>; 8192]);
+
+impl Frame {
+    fn new() -> Self {
+        Self([MaybeUninit::uninit(); 8192])
+    }
+}
+
+fn is_too_small<T>(result: &Result<T, Error>) -> bool {
+    result.as_ref().is_err_and(Error::is_too_small)
+}
 
 /// Whether a request that does not fit into the stack frame may have pages.
 ///
@@ -350,10 +402,15 @@ unsafe fn spawn(
     let (request, from) = unsafe { request::build(request, &mut room) }?;
     let needed = if exactly { request.needed()? } else { share(room.left()) };
     let storage = Storage::in_bytes(room.rest(), needed).ok_or(TOO_SMALL)?;
-    // SAFETY: NULL, or the caller's structure.
-    let low = unsafe { from.low_fds.as_ref() };
-    // SAFETY: What `rawspawn_low_fds_claim` has made; who releases it does so when no spawn has it.
-    let low = low.and_then(|low| unsafe { kept::<LowFds, 12>(&low.opaque) });
+    let low = if from.low_fds.is_null() {
+        None
+    } else {
+        // SAFETY: The caller's structure.
+        let words = unsafe { &raw const (*from.low_fds).opaque };
+        // SAFETY: What `rawspawn_low_fds_claim` has made, or nothing; who releases it does so when
+        // no spawn has it.
+        unsafe { kept::<LowFds, 12>(words) }
+    };
     let result = match low {
         Some(low) => request.spawn_with(low, storage),
         None => request.spawn(storage),
@@ -379,7 +436,11 @@ unsafe fn compile(
     let mut room = Room::new(bytes);
     let place = room.take_one::<rawspawn::Plan<'_>>()?;
     // SAFETY: The caller's promise.
-    let (request, _) = unsafe { request::build(request, &mut room) }?;
+    let (request, from) = unsafe { request::build(request, &mut room) }?;
+    // Whoever spawns it would have to claim them.
+    if !from.low_fds.is_null() {
+        return Err(Error::invalid(Step::Plan, 0));
+    }
     let storage = Storage::in_bytes(room.rest(), request.needed()?).ok_or(TOO_SMALL)?;
     Ok(ptr::from_ref(place.write(request.plan(storage)?)).cast())
 }
@@ -434,7 +495,7 @@ unsafe fn report(failure: Error, place: *mut Error) -> c_int {
 ///
 /// Room for a child.
 unsafe fn put(process: Option<Process>, place: *mut Child) {
-    let mut child = Child { pid: 0, pidfd: -1, mode: 0, reason: 0, opaque: [0; 4] };
+    let mut child = Child { pid: 0, pidfd: -1, mode: 0, reason: 0, opaque: [0; CHILD_WORDS] };
     if let Some(process) = process {
         child.pid = process.pid();
         child.pidfd = process.pidfd().unwrap_or(-1);
@@ -451,7 +512,8 @@ fn mode(mode: rawspawn::Mode) -> Mode {
         rawspawn::Mode::Fork => Mode::Fork,
         rawspawn::Mode::Stub => Mode::Stub,
         rawspawn::Mode::Detached => Mode::Detached,
-        _ => Mode::Vfork,
+        rawspawn::Mode::Vfork => Mode::Vfork,
+        _ => Mode::Other,
     }
 }
 
@@ -477,9 +539,9 @@ fn reason(reason: rawspawn::Reason) -> Reason {
 /// A child of the caller's that nobody else uses at the time.
 unsafe fn process<'c>(child: *mut Child) -> Option<&'c mut Process> {
     // SAFETY: The caller's promise.
-    let child = unsafe { &mut *child };
+    let words = unsafe { &raw mut (*child).opaque };
     // SAFETY: What `put` has made.
-    unsafe { kept_mut(&mut child.opaque) }
+    unsafe { kept_mut::<Process, CHILD_WORDS>(words) }
 }
 
 #[panic_handler]

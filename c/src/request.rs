@@ -1,7 +1,7 @@
 //! From C's request to the library's: checked, and what is laid out otherwise is laid out anew.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
-use core::mem::MaybeUninit;
+use core::mem::{MaybeUninit, offset_of};
 use core::slice;
 
 use rawspawn::{
@@ -45,19 +45,43 @@ pub(crate) unsafe fn build<'r>(
     Ok((request, from))
 }
 
-/// A structure that tells its size: of an older caller, what follows is zero; of a newer one it must
-/// be.
+/// A structure that tells its size.
+pub(crate) trait Sized {
+    /// What it had when it was first published: no caller has less.
+    const FIRST: usize;
+}
+
+impl Sized for abi::Request {
+    // What comes last is not for programs but for tests of them.
+    const FIRST: usize = offset_of!(Self, kernel);
+}
+
+impl Sized for abi::Namespaces {
+    const FIRST: usize = size_of::<Self>();
+}
+
+impl Sized for abi::Capabilities {
+    const FIRST: usize = size_of::<Self>();
+}
+
+impl Sized for abi::Posix {
+    const FIRST: usize = size_of::<Self>();
+}
+
+/// The structure at `place`: of an older caller, what follows is zero; of a newer one it must be.
 ///
 /// # Safety
 ///
 /// NULL, or as many readable bytes as its first word says.
 unsafe fn sized<'r, T: Sized>(place: *const T, room: &mut Room<'r>) -> Result<&'r T> {
+    /// No structure gets as large: that is no size.
+    const MOST: usize = 4096;
     // SAFETY: The caller's promise.
     let Some(size) = (unsafe { place.cast::<usize>().as_ref() }) else {
         return Err(Error::invalid(Step::Plan, 0));
     };
     let (size, whole, start) = (*size, size_of::<T>(), place.cast::<u8>());
-    if size < size_of::<usize>() {
+    if size < T::FIRST {
         return Err(Error::invalid(Step::Plan, 0));
     }
     let byte = |n| {
@@ -66,7 +90,7 @@ unsafe fn sized<'r, T: Sized>(place: *const T, room: &mut Room<'r>) -> Result<&'
         // SAFETY: As above.
         unsafe { place.read_volatile() }
     };
-    if (whole..size).any(|n| byte(n) != 0) {
+    if size > MOST || (whole..size).any(|n| byte(n) != 0) {
         return Err(Error::new(Step::Plan, 0, Errno::E2BIG));
     }
     if size >= whole {
@@ -77,8 +101,8 @@ unsafe fn sized<'r, T: Sized>(place: *const T, room: &mut Room<'r>) -> Result<&'
     for n in 0..whole {
         // SAFETY: Within the structure.
         let place = unsafe { copy.as_mut_ptr().cast::<u8>().add(n) };
-        // SAFETY: As above. Volatile, or the loop would be a call of memcpy.
-        unsafe { place.write_volatile(if n < size { byte(n) } else { 0 }) };
+        // SAFETY: As above.
+        unsafe { place.write(if n < size { byte(n) } else { 0 }) };
     }
     // SAFETY: Numbers and pointers, for which zero will do.
     Ok(unsafe { copy.assume_init_ref() })
@@ -107,6 +131,11 @@ fn optional_small<T: TryFrom<c_int>>(value: abi::Optional, step: Step) -> Result
 /// Refuses flags other than `known`.
 fn check_flags(flags: u32, known: u32) -> Result<()> {
     if flags & !known == 0 { Ok(()) } else { Err(Error::invalid(Step::Plan, 0)) }
+}
+
+/// Whether an item has what its kind does not.
+fn exceeds<const N: usize>(has: [bool; N], may_have: [bool; N]) -> bool {
+    has.into_iter().zip(may_have).any(|(is_set, may_be)| is_set && !may_be)
 }
 
 fn check(is_valid: bool, step: Step) -> Result<()> {
@@ -193,7 +222,7 @@ impl<'r> Builder<'r> {
     }
 
     /// A structure of it that tells its size.
-    fn sized<T>(&self, place: *const T, room: &mut Room<'r>) -> Result<Option<&'r T>> {
+    fn sized<T: Sized>(&self, place: *const T, room: &mut Room<'r>) -> Result<Option<&'r T>> {
         if place.is_null() {
             return Ok(None);
         }
@@ -241,6 +270,8 @@ impl<'r> Builder<'r> {
             _ => return Err(Error::invalid(Step::Mode, 0)),
         });
         if let Some(features) = optional(from.kernel, Step::Plan)? {
+            let all = Feature::ALL.into_iter().fold(0, |all, feature| all | feature as u32);
+            check_flags(features, all)?;
             let missing =
                 Feature::ALL.into_iter().filter(|feature| features & *feature as u32 == 0);
             request.kernel(missing.fold(Kernel::NEWEST, Kernel::without));
@@ -257,13 +288,14 @@ impl<'r> Builder<'r> {
         if !fds.is_empty() {
             request.fds(room.map(fds, |index, action| {
                 let abi::FdAction { kind, child_fd, parent_fd, flags, path, mode } = *action;
+                let opens_nothing = flags == 0 && path.is_null() && mode == 0;
                 Ok(match kind {
-                    MAP => FdAction::Map { parent_fd, child_fd },
-                    OPEN => {
+                    MAP if opens_nothing => FdAction::Map { parent_fd, child_fd },
+                    OPEN if parent_fd == 0 => {
                         let path = self.item_text(path, Step::Open, index)?;
                         FdAction::Open { child_fd, path, flags, mode }
                     }
-                    CLOSE => FdAction::Close { child_fd },
+                    CLOSE if opens_nothing && parent_fd == 0 => FdAction::Close { child_fd },
                     _ => return Err(Error::invalid(Step::Move, index)),
                 })
             })?);
@@ -340,7 +372,7 @@ impl<'r> Builder<'r> {
             request.nice(nice);
         }
         let cpus = self.list(from.affinity.cast(), from.affinity_count, Step::Affinity)?;
-        if !cpus.is_empty() {
+        if !from.affinity.is_null() {
             request.affinity(cpus);
         }
         if let Some(priority) = optional_small(from.ioprio, Step::IoPriority)? {
@@ -484,6 +516,26 @@ impl<'r> Builder<'r> {
         const SYMLINK: u32 = abi::Fs::Symlink as u32;
         const DEVICE: u32 = abi::Fs::Device as u32;
         let abi::FsAction { flags, mode, device, .. } = *from;
+        let invalid = Error::invalid(Step::FileSystem, index);
+        // What it has: flags, source, file system and data, mode, device.
+        let has = [
+            flags != 0,
+            !from.source.is_null(),
+            !(from.fstype.is_null() && from.data.is_null()),
+            mode != 0,
+            device != 0,
+        ];
+        let may_have = match from.kind {
+            MOUNT => [true, true, true, false, false],
+            UNMOUNT => [true, false, false, false, false],
+            MKDIR | FILE => [false, false, false, true, false],
+            SYMLINK => [false, true, false, false, false],
+            DEVICE => [false, false, false, true, true],
+            _ => return Err(invalid),
+        };
+        if exceeds(has, may_have) {
+            return Err(invalid);
+        }
         let target = self.item_text(from.target, Step::FileSystem, index)?;
         let path = target;
         let or_empty = |text| self.text(text).unwrap_or(c"");
@@ -502,8 +554,7 @@ impl<'r> Builder<'r> {
                 let contents = self.item_text(from.source, Step::FileSystem, index)?;
                 FsAction::Symlink { target: contents, path }
             }
-            DEVICE => FsAction::Device { path, mode, device },
-            _ => return Err(Error::invalid(Step::FileSystem, index)),
+            _ => FsAction::Device { path, mode, device },
         })
     }
 
@@ -538,6 +589,17 @@ impl<'r> Builder<'r> {
         const CLOSEFROM: u32 = abi::File::Closefrom as u32;
         const TCSETPGRP: u32 = abi::File::Tcsetpgrp as u32;
         let abi::FileAction { kind, fd, new_fd, flags, path, mode } = *from;
+        let has = [fd != 0, new_fd != 0, !path.is_null(), flags != 0 || mode != 0];
+        let may_have = match kind {
+            OPEN => [true, false, true, true],
+            DUP2 => [true, true, false, false],
+            CHDIR => [false, false, true, false],
+            CLOSE | FCHDIR | CLOSEFROM | TCSETPGRP => [true, false, false, false],
+            _ => return Err(Error::invalid(Step::FileAction, index)),
+        };
+        if exceeds(has, may_have) {
+            return Err(Error::invalid(Step::FileAction, index));
+        }
         let path = || self.item_text(path, Step::FileAction, index);
         Ok(match kind {
             CLOSE => FileAction::Close { fd },
@@ -546,29 +608,36 @@ impl<'r> Builder<'r> {
             CHDIR => FileAction::Chdir { path: path()? },
             FCHDIR => FileAction::Fchdir { fd },
             CLOSEFROM => FileAction::CloseFrom { fd },
-            TCSETPGRP => FileAction::SetForeground { fd },
-            _ => return Err(Error::invalid(Step::FileAction, index)),
+            _ => FileAction::SetForeground { fd },
         })
     }
 
     fn hooks(&self, request: &mut Request<'r>, room: &mut Room<'r>) -> Result<()> {
+        /// The least that a function of C's runs on.
+        const LEAST_STACK: usize = 2048;
         let from = self.from;
+        check(from.parent_hook.is_some() || from.parent_hook_data.is_null(), Step::ParentHook)?;
+        let has_stack = !from.hook_stack.is_null();
+        let size = from.hook_stack_size;
+        let is_fine = if has_stack { size >= LEAST_STACK } else { size == 0 };
+        let is_unused = from.hook_data.is_null() && !has_stack;
+        check(is_fine && (from.hook.is_some() || is_unused), Step::Hook)?;
         if let Some(function) = from.parent_hook {
             let hook: &'r Callback =
                 room.put(Callback { function, data: from.parent_hook_data })?;
             request.parent_hook(ParentHook::new(room.put(move |pid| hook.call(pid))?));
         }
         let Some(function) = from.hook else { return Ok(()) };
-        request.hook(if from.hook_stack.is_null() {
-            // SAFETY: rawspawn.h says what such a hook may do.
-            unsafe { Hook::new(function, from.hook_data) }
-        } else {
-            let (start, size) = (from.hook_stack.cast::<MaybeUninit<u8>>(), from.hook_stack_size);
+        request.hook(if has_stack {
+            let start = from.hook_stack.cast::<MaybeUninit<u8>>();
             check(isize::try_from(size).is_ok(), Step::Hook)?;
             // SAFETY: `new` was promised as many bytes, and that no other spawn has them.
             let stack = unsafe { slice::from_raw_parts_mut(start, size) };
             // SAFETY: rawspawn.h says what such a hook may do.
             unsafe { Hook::sharing_memory(function, from.hook_data, stack) }
+        } else {
+            // SAFETY: rawspawn.h says what such a hook may do.
+            unsafe { Hook::new(function, from.hook_data) }
         });
         Ok(())
     }

@@ -58,7 +58,7 @@ static int check_text(int line, const char *got, const char *wanted)
 
 enum { EPERM = 1, ENOENT = 2, ESRCH = 3, E2BIG = 7, EBADF = 9, ECHILD = 10, EACCES = 13, EBUSY = 16,
        EINVAL = 22, EMFILE = 24, ENOBUFS = 105, EOPNOTSUPP = 95, ETIMEDOUT = 110 };
-enum { SIGKILL = 9, SIGUSR1 = 10, SIGUSR2 = 12, SIGTERM = 15 };
+enum { SIGKILL = 9, SIGUSR1 = 10, SIGUSR2 = 12, SIGPIPE = 13, SIGTERM = 15 };
 
 #define EXITED(code) ((code) << 8)
 
@@ -155,7 +155,7 @@ static const char *output_at(int line, const struct rawspawn_request *request)
 static void a_child_is_spawned_and_waited_for(void)
 {
 	struct rawspawn_request request = shell("exit 7");
-	struct rawspawn_child child = {0, 0, 9, 9, {0, 0, 0, 0}};
+	struct rawspawn_child child = ZERO;
 	int status = -1;
 	IS(rawspawn(&request, &child, NULL), 0);
 	CHECK(child.pid > 0);
@@ -188,7 +188,7 @@ static void waiting_can_be_limited(void)
 	struct rawspawn_fd_action fds[] = {RAWSPAWN_MAP(0, 0)};
 	struct rawspawn_child child;
 	long usage[36] = ZERO;
-	int ends[2], status = -1;
+	int ends[2], status = -1, fd;
 	IS(rawspawn_pipe(ends), 0);
 	fds[0].parent_fd = ends[0];
 	request.fds = fds;
@@ -208,6 +208,14 @@ static void waiting_can_be_limited(void)
 	IS(status, SIGTERM);
 	CHECK(usage[4] > 0); /* ru_maxrss */
 	IS(rawspawn_wait_usage(&child, &status, (struct rusage *)usage), ECHILD);
+	IS(rawspawn(&request, &child, NULL), 0);
+	fd = rawspawn_take_pidfd(&child);
+	CHECK(fd > 2);
+	IS(child.pidfd, -1);
+	IS(rawspawn_take_pidfd(&child), -1);
+	IS(call(CLOSE, fd, 0, 0, 0), 0);
+	IS(rawspawn_kill(&child, SIGKILL), 0);
+	IS(rawspawn_wait_usage(&child, NULL, NULL), 0);
 	call(CLOSE, ends[0], 0, 0, 0);
 	call(CLOSE, ends[1], 0, 0, 0);
 }
@@ -286,12 +294,29 @@ static void descriptors_are_what_was_asked_for(void)
 	read_all(ends[0], output, sizeof output);
 	TEXT_IS(output, "Linux\n");
 
+	request = shell("ls -ln /tmp/rawspawn-c-file");
+	request.umask = RAWSPAWN_SET(0);
+	fds[0].path = "/tmp/rawspawn-c-file";
+	fds[0].flags = WRONLY | CREAT;
+	fds[0].mode = 0614;
+	request.fds = fds;
+	request.fd_count = 1;
+	CHECK(contains(OUTPUT(&request), "-rw---xr-- "));
+	call(UNLINKAT, AT_CWD, (long)fds[0].path, 0, 0);
+	request = shell("");
+	request.fds = fds;
+	request.fd_count = COUNT(fds);
+	fds[0].flags = RDONLY;
 	fds[0].path = "/nonexistent";
 	FAILS(&request, ENOENT, RAWSPAWN_STEP_OPEN, 0);
 	fds[0].path = NULL;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_OPEN, 0);
 	fds[0].kind = 9;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_MOVE, 0);
+	fds[2].parent_fd = 7;
+	fds[0] = fds[2];
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_MOVE, 0);
+	fds[2].parent_fd = 0;
 	fds[0] = fds[2];
 	fds[1].parent_fd = -1;
 	FAILS(&request, EBADF, RAWSPAWN_STEP_MOVE, 1);
@@ -363,6 +388,10 @@ static void directories_and_umask_are_set(void)
 	request.umask = 0;
 	request.root = "/nonexistent";
 	CHECK(fails(&request).step == RAWSPAWN_STEP_ROOT);
+	if (call(GETUID, 0, 0, 0, 0) == 0) {
+		request.root = "/proc";
+		FAILS(&request, ENOENT, RAWSPAWN_STEP_EXEC, 0);
+	}
 }
 
 static void session_and_group_are_set(void)
@@ -391,19 +420,53 @@ static void session_and_group_are_set(void)
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_PARENT_DEATH_SIGNAL, 0);
 }
 
+/* Ignores signal, or gives it its default action, as the kernel takes it. */
+static void ignore(int signal, unsigned long action)
+{
+	unsigned long act[4] = {0, 0, 0, 0};
+	act[0] = action;
+	IS(call(RT_SIGACTION, signal, (long)act, 0, 8), 0);
+}
+
+static void a_terminal_is_taken(void)
+{
+	struct rawspawn_request request =
+		shell("set -- $(cat /proc/self/stat); test $7 != 0 && test $8 = $$ && echo taken");
+	int unlocked = 0;
+	long master = call(OPENAT, AT_CWD, (long)"/dev/ptmx", 0402 | CLOEXEC, 0), terminal;
+	if (master < 0)
+		return; /* Not mounted, on a machine with nothing but tests. */
+	IS(call(IOCTL, master, 0x40045431 /* TIOCSPTLCK */, (long)&unlocked, 0), 0);
+	terminal = call(IOCTL, master, 0x5441 /* TIOCGPTPEER */, 0402 | CLOEXEC, 0);
+	CHECK(terminal > 2);
+	request.flags = RAWSPAWN_SESSION;
+	request.controlling_terminal = RAWSPAWN_SET(terminal);
+	request.foreground = RAWSPAWN_SET(terminal);
+	TEXT_IS(OUTPUT(&request), "taken\n");
+	call(CLOSE, terminal, 0, 0, 0);
+	call(CLOSE, master, 0, 0, 0);
+}
+
 static void signals_are_set(void)
 {
 	struct rawspawn_request request =
 		shell("while read name value; do case $name in SigBlk:|SigIgn:) echo $name $value;; esac; "
 		      "done < /proc/self/status");
-	uint64_t mask = 1 << (SIGUSR1 - 1), none = 0;
+	uint64_t mask = RAWSPAWN_SIGNAL(SIGUSR1), none = 0;
 	request.signal_mask = &mask;
-	request.ignore_signals = 1 << (SIGUSR2 - 1);
+	request.ignore_signals = RAWSPAWN_SIGNAL(SIGUSR2);
 	request.flags = RAWSPAWN_RESTORE_SIGNALS;
+	/* What whoever runs this in the background ignores. */
+	request.default_signals = RAWSPAWN_SIGNAL(2) | RAWSPAWN_SIGNAL(3);
 	TEXT_IS(OUTPUT(&request), "SigBlk: 0000000000000200\nSigIgn: 0000000000000800\n");
 	request.signal_mask = &none;
-	request.default_signals = 1 << (SIGTERM - 1);
+	ignore(SIGPIPE, 1);
+	ignore(SIGTERM, 1);
+	TEXT_IS(OUTPUT(&request), "SigBlk: 0000000000000000\nSigIgn: 0000000000004800\n");
+	request.default_signals |= RAWSPAWN_SIGNAL(SIGTERM);
 	TEXT_IS(OUTPUT(&request), "SigBlk: 0000000000000000\nSigIgn: 0000000000000800\n");
+	ignore(SIGPIPE, 0);
+	ignore(SIGTERM, 0);
 	request.default_signals = request.ignore_signals;
 	CHECK(fails(&request).step == RAWSPAWN_STEP_SIGNAL_ACTION);
 }
@@ -429,6 +492,8 @@ static void limits_are_set(void)
 	request.affinity = cpus;
 	request.affinity_count = 1;
 	TEXT_IS(OUTPUT(&request), "100\n200\n0\n500\n70000\n00000011\n7 3\n0\n");
+	request.ioprio = RAWSPAWN_SET(7 << 13);
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_IO_PRIORITY, 0);
 	request.ioprio = RAWSPAWN_SET(0x10000);
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_IO_PRIORITY, 0);
 	request.ioprio = 0;
@@ -452,6 +517,8 @@ static void limits_are_set(void)
 	cpus[0] = 0;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_AFFINITY, 0);
 	request.affinity_count = 0;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_AFFINITY, 0);
+	request.affinity = NULL;
 	request.cgroup = RAWSPAWN_SET(-1);
 	FAILS(&request, EBADF, RAWSPAWN_STEP_CGROUP, 0);
 }
@@ -490,8 +557,11 @@ static void credentials_are_switched(void)
 	request.flags = RAWSPAWN_KEEP_GROUPS;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_GROUPS, 0);
 	request.groups = NULL;
-	OUTPUT(&request);
+	IS(call(SETGROUPS, 2, (long)groups, 0, 0), 0);
+	TEXT_IS(OUTPUT(&request), "54329\n54330\n54330 54331 54332\n");
 	request.flags = 0;
+	TEXT_IS(OUTPUT(&request), "54329\n54330\n54330\n");
+	IS(call(SETGROUPS, 0, 0, 0, 0), 0);
 	request.group_count = 1;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_GROUPS, 0);
 	request.group_count = 0;
@@ -517,67 +587,86 @@ static void credentials_are_switched(void)
 static void capabilities_are_limited(void)
 {
 	struct rawspawn_capabilities capabilities = ZERO;
-	struct rawspawn_request request = shell(STATUS_LINES("CapPrm:|CapBnd:|CapAmb:"));
+	struct rawspawn_request request = shell(STATUS_LINES("CapInh:|CapPrm:|CapBnd:|CapAmb:"));
 	capabilities.size = sizeof capabilities;
 	capabilities.sets = RAWSPAWN_CAP_BOUNDING | RAWSPAWN_CAP_SETS | RAWSPAWN_CAP_AMBIENT;
-	capabilities.bounding = capabilities.permitted = capabilities.effective = 1 << 10;
-	capabilities.inheritable = capabilities.ambient = 1 << 10;
+	capabilities.bounding = 7 << 10;
+	capabilities.permitted = 7 << 10;
+	capabilities.effective = 1 << 10;
+	capabilities.inheritable = 3 << 10;
+	capabilities.ambient = 1 << 10;
 	request.capabilities = &capabilities;
 	request.uid = RAWSPAWN_SET(54329);
 	request.gid = RAWSPAWN_SET(54330);
-	TEXT_IS(OUTPUT(&request), "CapPrm: 0000000000000400\nCapBnd: 0000000000000400\nCapAmb: 0000000000000400\n");
+	TEXT_IS(OUTPUT(&request), "CapInh: 0000000000000c00\nCapPrm: 0000000000000400\n"
+		"CapBnd: 0000000000001c00\nCapAmb: 0000000000000400\n");
 	capabilities.sets = RAWSPAWN_CAP_BOUNDING;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_CAPABILITIES, 0);
 	capabilities.sets = RAWSPAWN_CAP_SETS | RAWSPAWN_CAP_AMBIENT;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_BOUNDING, 0);
 	capabilities.sets |= RAWSPAWN_CAP_BOUNDING;
-	capabilities.ambient = 1 << 11;
-	FAILS(&request, EPERM, RAWSPAWN_STEP_AMBIENT, 11);
+	capabilities.ambient = 1 << 12; /* Not inheritable. */
+	FAILS(&request, EPERM, RAWSPAWN_STEP_AMBIENT, 12);
+	capabilities.effective = 15 << 10; /* Not permitted. */
+	capabilities.ambient = 0;
+	FAILS(&request, EPERM, RAWSPAWN_STEP_CAPABILITIES, 0);
+	capabilities.effective = 1 << 10;
+	capabilities.ambient = 1 << 10;
 	capabilities.sets &= ~(unsigned)RAWSPAWN_CAP_AMBIENT;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_AMBIENT, 0);
 	capabilities.ambient = 0;
 	capabilities.securebits = 1;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_SECUREBITS, 0);
-	capabilities.sets |= RAWSPAWN_CAP_SECUREBITS;
-	OUTPUT(&request);
+	/* SECBIT_NOROOT: root is nobody special to an exec. */
+	capabilities.sets = RAWSPAWN_CAP_SECUREBITS;
+	capabilities.bounding = capabilities.permitted = capabilities.effective = capabilities.inheritable = 0;
+	request = shell(STATUS_LINES("CapPrm:"));
+	request.capabilities = &capabilities;
+	TEXT_IS(OUTPUT(&request), "CapPrm: 0000000000000000\n");
 	capabilities.sets = 0x10;
 	CHECK(fails(&request).number == EINVAL);
 }
 
 static void namespaces_are_furnished(void)
 {
-	struct rawspawn_namespaces namespaces = ZERO;
-	struct rawspawn_id_range ids[] = {{0, 0, 1}, {1000, 54329, 10}};
+	struct rawspawn_namespaces namespaces = ZERO, none = ZERO;
+	struct rawspawn_id_range ids[] = {{0, 0, 1}, {1000, 54329, 10}}, groups[] = {{0, 0, 1}, {2000, 54340, 20}};
 	struct rawspawn_fs_action filesystem[] = {
 		{RAWSPAWN_FS_MOUNT, 6, "tmpfs", "/tmp", "tmpfs", "size=64k", 0, 0},
 		{RAWSPAWN_FS_MKDIR, 0, NULL, "/tmp/directory", NULL, NULL, 0750, 0},
-		{RAWSPAWN_FS_FILE, 0, NULL, "/tmp/directory/file", NULL, NULL, 0640, 0},
+		{RAWSPAWN_FS_FILE, 0, NULL, "/tmp/directory/file", NULL, NULL, 0645, 0},
 		{RAWSPAWN_FS_SYMLINK, 0, "directory", "/tmp/link", NULL, NULL, 0, 0},
 		{RAWSPAWN_FS_MOUNT, 0, "proc", "/proc", "proc", NULL, 0, 0},
 	};
-	struct rawspawn_clock_offsets clocks = {1000000, 2000000, 0, 0};
-	int pids[] = {1};
+	struct rawspawn_clock_offsets clocks = {1000000, 2000000, 5, 6};
+	int pids[] = {1, 30123};
+	struct rawspawn_child child;
 	struct rawspawn_request request =
 		shell("hostname; cat /proc/sys/kernel/domainname; cd /tmp/link; ls; echo $$; id -u; "
 		      "cat /proc/self/setgroups; read up rest < /proc/uptime; "
 		      "test ${up%.*} -gt 2000000 && echo later; "
-		      "cat /proc/self/gid_map | while read a b c; do echo $a $b $c; done");
+		      "cat /proc/self/uid_map /proc/self/gid_map /proc/self/timens_offsets | "
+		      "while read a b c; do echo $a $b $c; done; ls -ln /tmp/directory | while read a b; do echo $a; done");
 	enum { NEWNS = 0x20000, NEWUTS = 0x4000000, NEWNET = 0x40000000, NEWPID = 0x20000000,
 	       NEWUSER = 0x10000000, NEWTIME = 0x80 };
-	namespaces.size = sizeof namespaces;
+	none.size = namespaces.size = sizeof namespaces;
 	namespaces.create = NEWNS | NEWUTS | NEWNET | NEWPID | NEWUSER | NEWTIME;
 	namespaces.flags = RAWSPAWN_LOOPBACK | RAWSPAWN_DENY_SETGROUPS;
-	namespaces.uid_map = namespaces.gid_map = ids;
+	namespaces.uid_map = ids;
+	namespaces.gid_map = groups;
 	namespaces.uid_map_count = namespaces.gid_map_count = 2;
 	namespaces.set_tid = pids;
-	namespaces.set_tid_count = 1;
+	namespaces.set_tid_count = 2;
 	namespaces.clock_offsets = &clocks;
 	namespaces.hostname = "box";
 	namespaces.domainname = "example";
 	namespaces.filesystem = filesystem;
 	namespaces.filesystem_count = COUNT(filesystem);
 	request.namespaces = &namespaces;
-	TEXT_IS(OUTPUT(&request), "box\nexample\nfile\n1\n0\ndeny\nlater\n0 0 1\n1000 54329 10\n");
+	request.umask = RAWSPAWN_SET(0);
+	TEXT_IS(output_of_from(__LINE__, request, &child), "box\nexample\nfile\n1\n0\ndeny\nlater\n0 0 1\n1000 54329 10\n"
+		"0 0 1\n2000 54340 20\nmonotonic 1000000 5\nboottime 2000000 6\ntotal\n-rw-r--r-x\n");
+	IS(child.pid, 30123);
 
 	filesystem[2].target = NULL;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_FILE_SYSTEM, 2);
@@ -586,19 +675,50 @@ static void namespaces_are_furnished(void)
 	filesystem[2].kind = 7;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_FILE_SYSTEM, 2);
 	filesystem[3].source = NULL;
-	filesystem[2].kind = RAWSPAWN_FS_UNMOUNT;
+	filesystem[2].kind = RAWSPAWN_FS_MKDIR;
+	filesystem[2].target = "/tmp/other";
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_FILE_SYSTEM, 3);
-	filesystem[3].kind = RAWSPAWN_FS_DEVICE;
-	CHECK(fails(&request).step == RAWSPAWN_STEP_FILE_SYSTEM);
+	filesystem[3].kind = RAWSPAWN_FS_UNMOUNT;
+	filesystem[3].target = "/tmp";
+	filesystem[3].flags = 0x80000000;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_FILE_SYSTEM, 3);
+	filesystem[3].mode = 1;
+	filesystem[3].flags = 0;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_FILE_SYSTEM, 3);
 	namespaces.filesystem_count = 0;
 	namespaces.flags = 4;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_PLAN, 0);
+	namespaces.flags = RAWSPAWN_DENY_SETGROUPS;
+	namespaces.create ^= NEWUSER;
+	namespaces.uid_map_count = namespaces.gid_map_count = 0;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_GID_MAP, 0);
 	namespaces.flags = 0;
 	namespaces.create |= 1;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_NEW_NAMESPACES, 0);
 	namespaces.create ^= 1;
 	namespaces.pivot_root = "/nonexistent";
 	FAILS(&request, ENOENT, RAWSPAWN_STEP_PIVOT_ROOT, 0);
+	namespaces.pivot_root = NULL;
+
+	/* A device takes the first user namespace. */
+	request = shell("ls -ln /tmp/null | while read mode links user group major minor rest; do "
+			"case $mode in c*) echo $mode $major $minor; esac; done");
+	namespaces = none;
+	namespaces.create = NEWNS;
+	request.namespaces = &namespaces;
+	request.umask = RAWSPAWN_SET(0);
+	filesystem[1].kind = RAWSPAWN_FS_DEVICE;
+	filesystem[1].target = "/tmp/null";
+	filesystem[1].mode = 020614;
+	filesystem[1].device = 0x105;
+	namespaces.filesystem = filesystem;
+	namespaces.filesystem_count = 2;
+	CHECK(contains(OUTPUT(&request), "crw---xr-- 1, 5\n"));
+	filesystem[1].kind = RAWSPAWN_FS_UNMOUNT;
+	filesystem[1].mode = filesystem[1].device = 0;
+	filesystem[1].target = "/tmp";
+	filesystem[1].flags = 2; /* MNT_DETACH */
+	OUTPUT(&request);
 }
 
 static void a_namespace_is_joined(void)
@@ -714,6 +834,8 @@ static void file_actions_happen_one_after_the_other(void)
 
 	posix.flags = 0;
 	posix.scheduler_policy = 0;
+	posix.priority = RAWSPAWN_SET(5);
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_SCHEDULER, 0);
 	posix.priority = RAWSPAWN_SET(0);
 	posix.process_group = RAWSPAWN_SET(0);
 	sh_argv[2] = (char *)"exit 5";
@@ -727,6 +849,9 @@ static void file_actions_happen_one_after_the_other(void)
 	actions[0].path = NULL;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_FILE_ACTION, 0);
 	actions[0].kind = 8;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_FILE_ACTION, 0);
+	actions[0] = actions[3];
+	actions[0].new_fd = 4;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_FILE_ACTION, 0);
 	posix.flags = 4;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_PLAN, 0);
@@ -767,6 +892,7 @@ static void hooks_run(void)
 	number = -7;
 	FAILS(&request, EINVAL, RAWSPAWN_STEP_PARENT_HOOK, 0);
 	request.parent_hook = NULL;
+	request.parent_hook_data = NULL;
 
 	request.hook = gives;
 	request.hook_data = &number;
@@ -778,22 +904,28 @@ static void hooks_run(void)
 	number = 42;
 	FAILS(&request, 42, RAWSPAWN_STEP_HOOK, 0);
 	request.hook_stack = stack;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_HOOK, 0);
+	request.hook_stack_size = 100;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_HOOK, 0);
 	request.hook_stack_size = sizeof stack;
 	FAILS(&request, 42, RAWSPAWN_STEP_HOOK, 0);
 	number = 0;
 	IS(rawspawn(&request, &child, NULL), 0);
 	IS(child.mode, RAWSPAWN_MODE_VFORK);
 	IS(wait_for(&child), EXITED(3));
+	request.hook = NULL;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_HOOK, 0);
+	request.hook_stack = NULL;
+	request.hook_data = NULL;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_HOOK, 0);
+	request.hook_stack_size = 0;
+	request.parent_hook_data = &number;
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_PARENT_HOOK, 0);
 }
 
 static int kills_itself(void *data)
 {
 	(void)data;
-#if defined(__x86_64__)
-	enum { KILL = 62 };
-#else
-	enum { KILL = 129 };
-#endif
 	call(KILL, call(GETPID, 0, 0, 0, 0), SIGKILL, 0, 0);
 	return 0;
 }
@@ -847,6 +979,7 @@ static void an_error_is_told(void)
 static void a_plan_is_spawned_again_and_again(void)
 {
 	static char room[65536];
+	struct rawspawn_low_fds low = ZERO;
 	struct rawspawn_request request = shell("exit 4");
 	struct rawspawn_child child;
 	struct rawspawn_error error;
@@ -883,6 +1016,10 @@ static void a_plan_is_spawned_again_and_again(void)
 	size = sizeof room;
 	IS(rawspawn_plan(&request, room, &size, &plan, &error), EINVAL);
 	IS(error.step, RAWSPAWN_STEP_ARGUMENTS);
+	request.argv = true_argv;
+	request.low_fds = &low;
+	IS(rawspawn_plan(&request, room, &size, &plan, &error), EINVAL);
+	IS(rawspawn_plan(&request, room, NULL, &plan, &error), EINVAL);
 }
 
 static void jobs_are_started_together(void)
@@ -922,6 +1059,7 @@ static void jobs_are_started_together(void)
 static void structures_may_be_older_or_newer(void)
 {
 	struct { struct rawspawn_request request; uint64_t more[2]; } newer = {shell("exit 8"), {0, 0}};
+	struct { struct rawspawn_namespaces of; uint64_t more; } newer_namespaces = ZERO;
 	struct rawspawn_capabilities capabilities = ZERO;
 	struct rawspawn_child child;
 	newer.request.size = sizeof newer;
@@ -930,20 +1068,31 @@ static void structures_may_be_older_or_newer(void)
 	newer.more[1] = 1;
 	FAILS(&newer.request, E2BIG, RAWSPAWN_STEP_PLAN, 0);
 	/* What an old caller does not have is not looked at. */
-	newer.request.uid = 5;
-	newer.request.size = offsetof(struct rawspawn_request, uid);
+	newer.request.kernel = 5;
+	FAILS(&newer.request, E2BIG, RAWSPAWN_STEP_PLAN, 0);
+	newer.request.size = offsetof(struct rawspawn_request, kernel);
 	IS(rawspawn(&newer.request, &child, NULL), 0);
 	IS(wait_for(&child), EXITED(8));
-	newer.request.size = offsetof(struct rawspawn_request, argv);
-	FAILS(&newer.request, EINVAL, RAWSPAWN_STEP_ARGUMENTS, 0);
-	newer.request.size = sizeof(size_t);
-	FAILS(&newer.request, EINVAL, RAWSPAWN_STEP_EXEC, 0);
+	/* But there is no caller as old as this. */
+	newer.request.size = offsetof(struct rawspawn_request, uid);
+	FAILS(&newer.request, EINVAL, RAWSPAWN_STEP_PLAN, 0);
+	newer.request.size = (size_t)1 << 40;
+	FAILS(&newer.request, E2BIG, RAWSPAWN_STEP_PLAN, 0);
 	newer.request.size = 0;
 	FAILS(&newer.request, EINVAL, RAWSPAWN_STEP_PLAN, 0);
 	newer.request = shell("");
 	newer.request.capabilities = &capabilities;
 	FAILS(&newer.request, EINVAL, RAWSPAWN_STEP_PLAN, 0);
 	newer.request.capabilities = NULL;
+	newer_namespaces.of.size = sizeof newer_namespaces;
+	newer.request.namespaces = &newer_namespaces.of;
+	IS(rawspawn(&newer.request, &child, NULL), 0);
+	IS(wait_for(&child), 0);
+	newer_namespaces.more = 1;
+	FAILS(&newer.request, E2BIG, RAWSPAWN_STEP_PLAN, 0);
+	newer_namespaces.of.size = sizeof newer_namespaces.of - 8;
+	FAILS(&newer.request, EINVAL, RAWSPAWN_STEP_PLAN, 0);
+	newer.request.namespaces = NULL;
 	newer.request.flags = 0x200;
 	FAILS(&newer.request, EINVAL, RAWSPAWN_STEP_PLAN, 0);
 	CHECK(rawspawn(NULL, &child, NULL) == EINVAL);
@@ -963,6 +1112,23 @@ static void what_is_missing_is_an_error(void)
 	request.envp = none;
 	request.path = "/nonexistent";
 	FAILS(&request, ENOENT, RAWSPAWN_STEP_EXEC, 0);
+}
+
+static void a_long_search_path_fits_into_the_frame(void)
+{
+	static char path[2001];
+	struct rawspawn_request request = shell("exit 5");
+	struct rawspawn_child child;
+	size_t n;
+	for (n = 0; n + 5 < sizeof path; n++)
+		path[n] = n % 40 == 39 ? ':' : n % 40 == 0 ? '/' : 'x';
+	for (n = 0; n < 5; n++)
+		path[sizeof path - 6 + n] = ":/bin"[n];
+	request.path = NULL;
+	request.search = "sh";
+	request.search_path = path;
+	IS(rawspawn(&request, &child, NULL), 0);
+	IS(wait_for(&child), EXITED(5));
 }
 
 static void memory_is_mapped_if_asked_for(void)
@@ -995,6 +1161,9 @@ static void the_kernel_is_looked_at_and_made_up(void)
 	IS(rawspawn_kernel(1, &again, NULL), 0);
 	IS(features, again);
 	CHECK(features & RAWSPAWN_FEATURE_CLONE3);
+	request.kernel = RAWSPAWN_SET(0x80000000);
+	FAILS(&request, EINVAL, RAWSPAWN_STEP_PLAN, 0);
+	IS(rawspawn_version(), RAWSPAWN_VERSION);
 	request.kernel = RAWSPAWN_SET(features & ~(unsigned)RAWSPAWN_FEATURE_SHARED_MEMORY);
 	IS(rawspawn(&request, &child, NULL), 0);
 	IS(child.mode, RAWSPAWN_MODE_FORK);
@@ -1016,6 +1185,7 @@ int main(int argc, char **argv, char **envp)
 	low_numbers_are_lent_and_given_back();
 	directories_and_umask_are_set();
 	session_and_group_are_set();
+	a_terminal_is_taken();
 	signals_are_set();
 	limits_are_set();
 	descriptors_to_listen_on_are_told();
@@ -1029,6 +1199,7 @@ int main(int argc, char **argv, char **envp)
 	jobs_are_started_together();
 	structures_may_be_older_or_newer();
 	what_is_missing_is_an_error();
+	a_long_search_path_fits_into_the_frame();
 	memory_is_mapped_if_asked_for();
 	the_kernel_is_looked_at_and_made_up();
 	if (call(GETUID, 0, 0, 0, 0) == 0) {

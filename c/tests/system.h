@@ -15,8 +15,8 @@ static long call(long nr, long a, long b, long c, long d)
 			 : "rcx", "r11", "memory");
 	return result;
 }
-enum { READ = 0, WRITE = 1, CLOSE = 3, DUP3 = 292, FCNTL = 72, GETPID = 39, EXIT_GROUP = 231, OPENAT = 257,
-       GETUID = 102, NANOSLEEP = 35, UNLINKAT = 263, FCHMODAT = 268 };
+enum { READ = 0, WRITE = 1, CLOSE = 3, DUP3 = 292, GETPID = 39, EXIT_GROUP = 231, OPENAT = 257,
+       GETUID = 102, UNLINKAT = 263, RT_SIGACTION = 13, SETGROUPS = 116, IOCTL = 16, KILL = 62 };
 #elif defined(__aarch64__)
 static long call(long nr, long a, long b, long c, long d)
 {
@@ -41,8 +41,8 @@ static long call(long nr, long a, long b, long c, long d)
 }
 #endif
 #ifndef __x86_64__
-enum { READ = 63, WRITE = 64, CLOSE = 57, DUP3 = 24, FCNTL = 25, GETPID = 172, EXIT_GROUP = 94, OPENAT = 56,
-       GETUID = 174, NANOSLEEP = 101, UNLINKAT = 35, FCHMODAT = 53 };
+enum { READ = 63, WRITE = 64, CLOSE = 57, DUP3 = 24, GETPID = 172, EXIT_GROUP = 94, OPENAT = 56,
+       GETUID = 174, UNLINKAT = 35, RT_SIGACTION = 134, SETGROUPS = 159, IOCTL = 29, KILL = 129 };
 #endif
 
 enum { AT_CWD = -100, RDONLY = 0, WRONLY = 1, CREAT = 0100, TRUNC = 01000, CLOEXEC = 02000000 };

@@ -81,7 +81,9 @@ fn check(namespaces: &Namespaces<'_>, input: &Input<'_>) -> Result<(), Error> {
     }
     let is_own = |kind| !namespaces.separates(kind);
     let furnishes = !namespaces.filesystem.is_empty();
+    let is_users = namespaces.new.contains(NsSet::USER);
     for (step, is_asked, is_refused) in [
+        (Step::GidMap, namespaces.denies_setgroups, !is_users),
         (Step::ClockOffsets, namespaces.clocks.is_some(), !namespaces.new.contains(NsSet::TIME)),
         (Step::Hostname, namespaces.hostname.is_some(), is_own(NsSet::UTS)),
         (Step::Domainname, namespaces.domainname.is_some(), is_own(NsSet::UTS)),

@@ -314,13 +314,13 @@ impl Drop for Waiting {
 
 /// Writes what the ids of the child's user namespace are.
 fn write_maps(namespaces: &Namespaces<'_>, pid: c_int) -> Result<(), Error> {
-    let Some(maps) = namespaces.id_maps else { return Ok(()) };
+    let (uids, gids) = namespaces.id_maps.map_or((&[][..], &[][..]), |maps| (maps.uids, maps.gids));
     // Without privileges the kernel takes the map of groups only then.
-    if namespaces.denies_setgroups || !maps.gids.is_empty() && maps_itself(namespaces) {
+    if namespaces.denies_setgroups || !gids.is_empty() && maps_itself(namespaces) {
         write(pid, b"/setgroups", Step::GidMap, |text| text.put(b"deny"))?;
     }
     for (name, step, ranges) in
-        [(&b"/uid_map"[..], Step::UidMap, maps.uids), (b"/gid_map", Step::GidMap, maps.gids)]
+        [(&b"/uid_map"[..], Step::UidMap, uids), (b"/gid_map", Step::GidMap, gids)]
     {
         if ranges.is_empty() {
             continue;

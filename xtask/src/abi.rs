@@ -27,6 +27,7 @@ macro_rules! structures {
             let mut text = String::from(
                 "#include <assert.h>\n#include <stddef.h>\n#include \"rawspawn.h\"\n",
             );
+            numbers(&mut text);
             $(
                 // All of them, or it does not compile.
                 let _ = |$ty { $($field: _),+ }: $ty| {};
@@ -43,6 +44,20 @@ macro_rules! structures {
             text
         }
     };
+}
+
+/// The numbers that the header has by name.
+fn numbers(text: &mut String) {
+    let header = include_str!("../../c/rawspawn.h");
+    for line in header.lines() {
+        let line = line.trim().trim_end_matches(',');
+        let named =
+            line.split_once(" = ").or_else(|| line.strip_prefix("#define ")?.split_once(' '));
+        let Some((name, number)) = named else { continue };
+        if name.starts_with("RAWSPAWN_") && number.parse::<u64>().is_ok() {
+            let _ = writeln!(text, "static_assert({name} == {number}, \"{name}\");");
+        }
+    }
 }
 
 structures! {

@@ -1,9 +1,12 @@
 //! Installs what C programs are compiled and linked with.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::error::Error;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf, absolute};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
 
 use crate::{Result, root};
 
@@ -13,7 +16,7 @@ pub(crate) struct Options {
     /// Where programs look for it later.
     #[arg(long, default_value = "/usr/local")]
     prefix: PathBuf,
-    /// Below the prefix: where the libraries go.
+    /// Where the libraries go: below the prefix, if it does not begin with a slash.
     #[arg(long, default_value = "lib")]
     libdir: PathBuf,
     /// Put in front of all paths, for packages.
@@ -30,64 +33,93 @@ const SONAME: &str = "librawspawn.so.0";
 /// Builds and installs.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = root();
-    let built = build(&root, options.target.as_deref())?;
-    let prefix = match &options.destdir {
-        // An absolute path replaces what it is joined to.
-        Some(dir) => dir.join(options.prefix.strip_prefix("/").unwrap_or(&options.prefix)),
-        None => options.prefix.clone(),
-    };
-    let libraries = prefix.join(&options.libdir);
-    let put = |from: &Path, folder: &Path, name: &str| -> Result<PathBuf> {
-        fs::create_dir_all(folder)?;
+    let built = Built::new(&root, options.target.as_deref())?;
+    let prefix = absolute(&options.prefix)?;
+    // An absolute one is where it says.
+    let libdir = prefix.join(&options.libdir);
+    let place = |folder: &Path, name: &str| {
+        let folder = match &options.destdir {
+            Some(destdir) => destdir.join(folder.strip_prefix("/").unwrap_or(folder)),
+            None => folder.to_owned(),
+        };
+        fs::create_dir_all(&folder)?;
         let to = folder.join(name);
         // A program that runs keeps the old one.
         let _ = fs::remove_file(&to);
-        fs::copy(from, &to).map_err(|error| format!("{}: {error}", to.display()))?;
         println!("{}", to.display());
-        Ok(to)
+        Ok::<PathBuf, Box<dyn Error>>(to)
+    };
+    let put = |from: &Path, folder: &Path, name: &str, mode: u32| -> Result<()> {
+        let to = place(folder, name)?;
+        fs::copy(from, &to).map_err(|error| format!("{}: {error}", to.display()))?;
+        Ok(fs::set_permissions(&to, Permissions::from_mode(mode))?)
     };
 
-    put(&built.join("librawspawn_c.so"), &libraries, SONAME)?;
-    let link = libraries.join("librawspawn.so");
-    let _ = fs::remove_file(&link);
-    symlink(SONAME, &link)?;
-    println!("{}", link.display());
     let header = root.join("c/rawspawn.h");
     let names = functions(&fs::read_to_string(&header)?, "rawspawn");
-    let archive = built.join("librawspawn.a");
-    pack(&built.join("librawspawn_c.a"), &archive, &names)?;
-    put(&archive, &libraries, "librawspawn.a")?;
+    let archive = built.folder()?.join("librawspawn.a");
+    pack(built.file("librawspawn_c.a")?, &archive, &names)?;
+    put(&archive, &libdir, "librawspawn.a", 0o644)?;
+    let (c, posix) = (built.file("librawspawn_c.so"), built.file("librawspawn_posix_spawn.so"));
+    if let (Ok(c), Ok(posix)) = (c, posix) {
+        put(c, &libdir, SONAME, 0o755)?;
+        symlink(SONAME, place(&libdir, "librawspawn.so")?)?;
+        put(posix, &libdir, "librawspawn_posix_spawn.so", 0o755)?;
+        let archive = built.folder()?.join("librawspawn_posix.a");
+        pack(built.file("librawspawn_posix_spawn.a")?, &archive, &defined(posix)?)?;
+        put(&archive, &libdir, "librawspawn_posix_spawn.a", 0o644)?;
+    } else {
+        eprintln!("archives alone: this target has no shared libraries, unless RUSTFLAGS says so");
+        let archive = built.file("librawspawn_posix_spawn.a")?;
+        put(archive, &libdir, "librawspawn_posix_spawn.a", 0o644)?;
+    }
 
-    put(&built.join("librawspawn_posix_spawn.so"), &libraries, "librawspawn_posix_spawn.so")?;
-    let archive = built.join("librawspawn_posix.a");
-    let names = defined(&built.join("librawspawn_posix_spawn.so"))?;
-    pack(&built.join("librawspawn_posix_spawn.a"), &archive, &names)?;
-    put(&archive, &libraries, "librawspawn_posix_spawn.a")?;
-
-    put(&header, &prefix.join("include"), "rawspawn.h")?;
-    put(&root.join("c/rawspawn.3"), &prefix.join("share/man/man3"), "rawspawn.3")?;
+    put(&header, &prefix.join("include"), "rawspawn.h", 0o644)?;
+    put(&root.join("c/rawspawn.3"), &prefix.join("share/man/man3"), "rawspawn.3", 0o644)?;
     let description = fs::read_to_string(root.join("c/rawspawn.pc.in"))?
-        .replace("@prefix@", &options.prefix.display().to_string())
-        .replace("@libdir@", &options.libdir.display().to_string())
+        .replace("@prefix@", &prefix.display().to_string())
+        .replace("@libdir@", &Path::new("${prefix}").join(&options.libdir).display().to_string())
         .replace("@version@", env!("CARGO_PKG_VERSION"));
-    let file = built.join("rawspawn.pc");
+    let file = built.folder()?.join("rawspawn.pc");
     fs::write(&file, description)?;
-    put(&file, &libraries.join("pkgconfig"), "rawspawn.pc")?;
-    Ok(())
+    put(&file, &libdir.join("pkgconfig"), "rawspawn.pc", 0o644)
 }
 
-/// Builds the libraries: the folder that they are in.
-fn build(root: &Path, target: Option<&str>) -> Result<PathBuf> {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.current_dir(root).args(["build", "--quiet", "--profile", "shared"]);
-    cargo.args(["--package", "rawspawn-c", "--package", "rawspawn-posix-spawn"]);
-    if let Some(target) = target {
-        cargo.args(["--target", target]);
+/// The libraries that cargo has built, wherever it was told to.
+struct Built(Vec<PathBuf>);
+
+impl Built {
+    fn new(root: &Path, target: Option<&str>) -> Result<Self> {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.current_dir(root).args(["build", "--quiet", "--profile", "shared"]);
+        cargo.args(["--message-format", "json-render-diagnostics"]);
+        cargo.args(["--package", "rawspawn-c", "--package", "rawspawn-posix-spawn"]);
+        if let Some(target) = target {
+            cargo.args(["--target", target]);
+        }
+        let done = cargo.stderr(Stdio::inherit()).output()?;
+        if !done.status.success() {
+            return Err(format!("cargo: {}", done.status).into());
+        }
+        let mut files = Vec::new();
+        for line in String::from_utf8(done.stdout)?.lines() {
+            let message: Value = serde_json::from_str(line)?;
+            let names = message["filenames"].as_array().into_iter().flatten();
+            files.extend(names.filter_map(Value::as_str).map(PathBuf::from));
+        }
+        Ok(Self(files))
     }
-    run_it(&mut cargo)?;
-    let output =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(output.join(target.unwrap_or_default()).join("shared"))
+
+    /// The library `name`.
+    fn file(&self, name: &str) -> Result<&Path> {
+        let found = self.0.iter().find(|file| file.ends_with(name));
+        found.map(PathBuf::as_path).ok_or_else(|| format!("cargo has built no {name}").into())
+    }
+
+    /// Where they are.
+    fn folder(&self) -> Result<&Path> {
+        self.file("librawspawn_c.a")?.parent().ok_or_else(|| "no folder".into())
+    }
 }
 
 /// Makes an archive of one object of what Rust makes: without its support library, of which
@@ -120,13 +152,20 @@ fn functions(header: &str, prefix: &str) -> Vec<String> {
 /// The functions that a shared library defines.
 fn defined(library: &Path) -> Result<Vec<String>> {
     let listed = tool("NM", "nm").args(["-D", "--defined-only"]).arg(library).output()?;
+    if !listed.status.success() {
+        return Err(format!("nm: {}", listed.status).into());
+    }
     let text = String::from_utf8(listed.stdout)?;
     Ok(text.lines().filter_map(|line| line.split(" T ").nth(1)).map(str::to_owned).collect())
 }
 
-/// A tool of the compiler's, which may be another target's.
+/// A tool of the compiler's, which may be another target's, and have options.
 fn tool(variable: &str, name: &str) -> Command {
-    Command::new(std::env::var_os(variable).unwrap_or_else(|| name.into()))
+    let given = std::env::var(variable).unwrap_or_default();
+    let mut words = given.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or(name));
+    command.args(words);
+    command
 }
 
 fn run_it(command: &mut Command) -> Result<()> {
