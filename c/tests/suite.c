@@ -449,22 +449,27 @@ static void a_terminal_is_taken(void)
 
 static void signals_are_set(void)
 {
-	struct rawspawn_request request =
-		shell("while read name value; do case $name in SigBlk:|SigIgn:) echo $name $value;; esac; "
-		      "done < /proc/self/status");
+	static char name[] = "grep", option[] = "-E", lines[] = "^Sig(Blk|Ign)", file[] = "/proc/self/status";
+	/* Not a shell, which may ignore a signal itself. */
+	char *argv[] = {name, option, lines, file, NULL};
+	struct rawspawn_request request = shell("");
 	uint64_t mask = RAWSPAWN_SIGNAL(SIGUSR1), none = 0;
+	request.path = NULL;
+	request.search = name;
+	request.search_path = "/bin:/usr/bin";
+	request.argv = argv;
 	request.signal_mask = &mask;
 	request.ignore_signals = RAWSPAWN_SIGNAL(SIGUSR2);
 	request.flags = RAWSPAWN_RESTORE_SIGNALS;
 	/* What whoever runs this in the background ignores. */
 	request.default_signals = RAWSPAWN_SIGNAL(2) | RAWSPAWN_SIGNAL(3);
-	TEXT_IS(OUTPUT(&request), "SigBlk: 0000000000000200\nSigIgn: 0000000000000800\n");
+	TEXT_IS(OUTPUT(&request), "SigBlk:\t0000000000000200\nSigIgn:\t0000000000000800\n");
 	request.signal_mask = &none;
 	ignore(SIGPIPE, 1);
 	ignore(SIGTERM, 1);
-	TEXT_IS(OUTPUT(&request), "SigBlk: 0000000000000000\nSigIgn: 0000000000004800\n");
+	TEXT_IS(OUTPUT(&request), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000004800\n");
 	request.default_signals |= RAWSPAWN_SIGNAL(SIGTERM);
-	TEXT_IS(OUTPUT(&request), "SigBlk: 0000000000000000\nSigIgn: 0000000000000800\n");
+	TEXT_IS(OUTPUT(&request), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000800\n");
 	ignore(SIGPIPE, 0);
 	ignore(SIGTERM, 0);
 	request.default_signals = request.ignore_signals;
