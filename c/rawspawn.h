@@ -678,8 +678,8 @@ extern "C" {
 // Spawns what request describes, and returns when it has been executed, or why it could not be.
 //
 // Returns 0, or an error number, of which error says more. child and error may be NULL. Of a spawn
-// that failed nothing remains: no child and no descriptor; child->pid is 0 then, which is nobody to
-// kill(2). (In RAWSPAWN_MODE_STUB it sends SIGCHLD, if it fails late.)
+// that failed nothing remains: no child and no descriptor; child->pid is 0 then, which is not for
+// kill(2), to which it means the caller's own group. (In RAWSPAWN_MODE_STUB it sends SIGCHLD, if it fails late.)
 //
 // May be called by several threads, with the same request if its hook_stack is NULL. Takes up to
 // 17 KiB of stack.

@@ -20,7 +20,7 @@ mod sys;
 mod text;
 
 use core::ffi::{c_char, c_int, c_void};
-use core::mem::{MaybeUninit, offset_of};
+use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 use core::ptr;
 use core::slice;
@@ -35,8 +35,8 @@ use crate::room::{Room, TOO_SMALL, in_pages};
 /// Spawns what request describes, and returns when it has been executed, or why it could not be.
 ///
 /// Returns 0, or an error number, of which error says more. child and error may be NULL. Of a spawn
-/// that failed nothing remains: no child and no descriptor; child->pid is 0 then, which is nobody to
-/// kill(2). (In RAWSPAWN_MODE_STUB it sends SIGCHLD, if it fails late.)
+/// that failed nothing remains: no child and no descriptor; child->pid is 0 then, which is not for
+/// kill(2), to which it means the caller's own group. (In RAWSPAWN_MODE_STUB it sends SIGCHLD, if it fails late.)
 ///
 /// May be called by several threads, with the same request if its hook_stack is NULL. Takes up to
 /// 17 KiB of stack.
@@ -53,8 +53,9 @@ pub unsafe extern "C" fn rawspawn(
         // SAFETY: As above.
         result = unsafe { spawn(request, &mut frame.0, true) };
     }
-    // SAFETY: As above; it could be read.
-    if is_too_small(&result) && unsafe { asks_for_memory(request) } {
+    // SAFETY: As above; it was read, or that would be the error.
+    let maps = || unsafe { (*request).flags } & abi::RAWSPAWN_MAP_MEMORY != 0;
+    if is_too_small(&result) && maps() {
         // SAFETY: As above.
         result = in_pages(|bytes| unsafe { spawn(request, bytes, true) });
     }
@@ -372,19 +373,6 @@ impl Frame {
 
 fn is_too_small<T>(result: &Result<T, Error>) -> bool {
     result.as_ref().is_err_and(Error::is_too_small)
-}
-
-/// Whether a request that does not fit into the stack frame may have pages.
-///
-/// # Safety
-///
-/// A request.
-unsafe fn asks_for_memory(request: *const Request) -> bool {
-    // SAFETY: The caller's promise.
-    let size = unsafe { *request.cast::<usize>() };
-    let flags = offset_of!(Request, flags);
-    // SAFETY: As above.
-    size >= flags + size_of::<u32>() && unsafe { (*request).flags } & abi::RAWSPAWN_MAP_MEMORY != 0
 }
 
 /// Spawns `request`, compiled into `bytes`: at first glance, or exactly as large as it must be.
