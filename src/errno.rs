@@ -36,7 +36,7 @@ impl Errno {
     }
 
     /// The error that a system call's raw result holds; `None` for a success.
-    pub(crate) const fn from_result(raw: usize) -> Option<Self> {
+    pub const fn from_result(raw: usize) -> Option<Self> {
         if raw > -4096isize as usize { Some(Self(raw.wrapping_neg() as u16)) } else { None }
     }
 

@@ -150,6 +150,39 @@ fn attack(user: u32) -> ! {
     }
 }
 
+/// The processes of a user who attacks them, which all end with this, whatever the test comes to.
+struct Attacked {
+    by: i32,
+    user: u32,
+}
+
+impl Attacked {
+    fn new(user: u32) -> Self {
+        // SAFETY: A single thread that matters; the child execs nothing and is killed.
+        let by = unsafe { libc::fork() };
+        if by == 0 {
+            attack(user);
+        }
+        Self { by, user }
+    }
+}
+
+impl Drop for Attacked {
+    fn drop(&mut self) {
+        // First, as else it would stop who kills the others.
+        // SAFETY: Our child.
+        assert_eq!(unsafe { libc::kill(self.by, libc::SIGKILL) }, 0);
+        // SAFETY: A status is not asked for.
+        assert_eq!(unsafe { libc::waitpid(self.by, std::ptr::null_mut(), 0) }, self.by);
+        forked(|| {
+            // SAFETY: Touches no memory.
+            assert_eq!(unsafe { libc::setresuid(self.user, self.user, self.user) }, 0);
+            // SAFETY: All processes of this user, but for this one.
+            unsafe { libc::kill(-1, libc::SIGKILL) };
+        });
+    }
+}
+
 static CANARY: AtomicU32 = AtomicU32::new(1234);
 
 #[test]
@@ -157,11 +190,7 @@ fn a_user_who_attacks_his_own_child_in_the_making_does_not_reach_its_parent() {
     isolated(|| {
         let Some(setup) = setups(Mode::Stub).first().copied() else { return };
         let before = Remains::look();
-        // SAFETY: A single thread that matters; the child execs nothing and is killed.
-        let attacker = unsafe { libc::fork() };
-        if attacker == 0 {
-            attack(ATTACKER);
-        }
+        let attacked = Attacked::new(ATTACKER);
         let (mut spawned, mut failed) = (0, 0);
         for _ in 0..300 {
             let mut request = request(setup, 0);
@@ -181,10 +210,7 @@ fn a_user_who_attacks_his_own_child_in_the_making_does_not_reach_its_parent() {
             assert_eq!(CANARY.load(Ordering::Relaxed), 1234);
         }
         println!("under attack: {spawned} children, {failed} failures");
-        // SAFETY: Our child.
-        assert_eq!(unsafe { libc::kill(attacker, libc::SIGKILL) }, 0);
-        // SAFETY: A status is not asked for.
-        assert_eq!(unsafe { libc::waitpid(attacker, std::ptr::null_mut(), 0) }, attacker);
+        drop(attacked);
         before.assert_unchanged();
         // SAFETY: Touches no memory.
         assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 1);
@@ -316,12 +342,7 @@ fn a_parent_that_may_not_signal_its_child_is_not_held_by_its_owner() {
         if setups(Mode::Stub).is_empty() {
             return;
         }
-        // SAFETY: A single thread that matters; the child execs nothing and is killed.
-        let attacker = unsafe { libc::fork() };
-        if attacker == 0 {
-            attack(HOLDER);
-        }
-        let attacked = Attacked { by: attacker, user: HOLDER };
+        let attacked = Attacked::new(HOLDER);
         forked(|| {
             become_user_with(IDS, IDS);
             let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
@@ -337,28 +358,6 @@ fn a_parent_that_may_not_signal_its_child_is_not_held_by_its_owner() {
         });
         drop(attacked);
     });
-}
-
-/// The processes of a user who attacks them, which all end with this, whatever the test comes to.
-struct Attacked {
-    by: i32,
-    user: u32,
-}
-
-impl Drop for Attacked {
-    fn drop(&mut self) {
-        // First, as else it would stop who kills the others.
-        // SAFETY: Our child.
-        assert_eq!(unsafe { libc::kill(self.by, libc::SIGKILL) }, 0);
-        // SAFETY: A status is not asked for.
-        assert_eq!(unsafe { libc::waitpid(self.by, std::ptr::null_mut(), 0) }, self.by);
-        forked(|| {
-            // SAFETY: Touches no memory.
-            assert_eq!(unsafe { libc::setresuid(self.user, self.user, self.user) }, 0);
-            // SAFETY: All processes of this user, but for this one.
-            unsafe { libc::kill(-1, libc::SIGKILL) };
-        });
-    }
 }
 
 #[test]

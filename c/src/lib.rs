@@ -269,10 +269,9 @@ pub unsafe extern "C" fn rawspawn_kill(child: *const Child, signal: c_int) -> c_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rawspawn_close(child: *mut Child) {
     // SAFETY: The caller's child.
-    if let Some(fd) = unsafe { process(child) }.and_then(Process::take_pidfd) {
+    let fd = unsafe { rawspawn_take_pidfd(child) };
+    if fd >= 0 {
         sys::close(fd);
-        // SAFETY: As above.
-        unsafe { (*child).pidfd = -1 };
     }
 }
 

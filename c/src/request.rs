@@ -46,25 +46,25 @@ pub(crate) unsafe fn build<'r>(
 }
 
 /// A structure that tells its size.
-pub(crate) trait Sized {
+trait Versioned {
     /// What it had when it was first published: no caller has less.
     const FIRST: usize;
 }
 
-impl Sized for abi::Request {
+impl Versioned for abi::Request {
     // What comes last is not for programs but for tests of them.
     const FIRST: usize = offset_of!(Self, kernel);
 }
 
-impl Sized for abi::Namespaces {
+impl Versioned for abi::Namespaces {
     const FIRST: usize = size_of::<Self>();
 }
 
-impl Sized for abi::Capabilities {
+impl Versioned for abi::Capabilities {
     const FIRST: usize = size_of::<Self>();
 }
 
-impl Sized for abi::Posix {
+impl Versioned for abi::Posix {
     const FIRST: usize = size_of::<Self>();
 }
 
@@ -73,7 +73,7 @@ impl Sized for abi::Posix {
 /// # Safety
 ///
 /// NULL, or as many readable bytes as its first word says.
-unsafe fn sized<'r, T: Sized>(place: *const T, room: &mut Room<'r>) -> Result<&'r T> {
+unsafe fn sized<'r, T: Versioned>(place: *const T, room: &mut Room<'r>) -> Result<&'r T> {
     /// No structure gets as large: that is no size.
     const MOST: usize = 4096;
     // SAFETY: The caller's promise.
@@ -222,7 +222,7 @@ impl<'r> Builder<'r> {
     }
 
     /// A structure of it that tells its size.
-    fn sized<T: Sized>(&self, place: *const T, room: &mut Room<'r>) -> Result<Option<&'r T>> {
+    fn sized<T: Versioned>(&self, place: *const T, room: &mut Room<'r>) -> Result<Option<&'r T>> {
         if place.is_null() {
             return Ok(None);
         }

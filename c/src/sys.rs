@@ -20,7 +20,7 @@ impl Pages {
         // SAFETY: Pages that nobody has yet.
         let start =
             unsafe { sc::syscall6(sc::nr::MMAP, 0, size, READ_WRITE, PRIVATE_ANONYMOUS, none, 0) };
-        match errno(start) {
+        match Errno::from_result(start) {
             Some(errno) => Err(errno),
             None => Ok(Self { start: start as *mut MaybeUninit<u8>, size }),
         }
@@ -56,10 +56,4 @@ pub(crate) fn abort() -> ! {
         // SAFETY: As above, if that was blocked.
         unsafe { sc::syscall1(sc::nr::EXIT_GROUP, 128 + SIGABRT) };
     }
-}
-
-/// The error that a system call's result holds.
-fn errno(result: usize) -> Option<Errno> {
-    let number = (result as isize).checked_neg()?;
-    i32::try_from(number).ok().and_then(Errno::from_raw)
 }

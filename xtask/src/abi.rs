@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::mem::offset_of;
 
-#[allow(dead_code, missing_docs, unreachable_pub)]
+// Public and used there, not here.
+#[allow(dead_code, unreachable_pub)]
 #[path = "../../c/src/abi.rs"]
 mod definitions;
 
 #[cfg(test)]
-#[allow(dead_code)]
+#[allow(dead_code)] // as above
 #[path = "../../c/src/steps.rs"]
 mod steps;
 
