@@ -61,7 +61,7 @@ impl FileActions {
         make: impl FnOnce(&'static CStr) -> FileAction<'static>,
     ) -> c_int {
         // SAFETY: The caller's promise.
-        let copy = unsafe { c::strdup(path) };
+        let copy = unsafe { c::duplicate(path) };
         if copy.is_null() {
             return Errno::ENOMEM.raw();
         }
@@ -93,6 +93,18 @@ unsafe fn push(actions: *mut FileActions, fds: &[c_int], action: FileAction<'sta
     unsafe { &mut *actions }.push(action)
 }
 
+/// Appends a change of the working directory.
+///
+/// # Safety
+///
+/// An object that `init` has made, and a C string.
+unsafe fn push_chdir(actions: *mut FileActions, path: *const c_char) -> c_int {
+    // SAFETY: The caller's promise.
+    let actions = unsafe { &mut *actions };
+    // SAFETY: As above.
+    unsafe { actions.push_path(path, |path| FileAction::Chdir { path }) }
+}
+
 /// `posix_spawn_file_actions_init(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_spawn_file_actions_init(actions: *mut FileActions) -> c_int {
@@ -109,7 +121,7 @@ pub unsafe extern "C" fn posix_spawn_file_actions_destroy(actions: *mut FileActi
     let actions = unsafe { &*actions };
     for action in actions.as_slice() {
         if let FileAction::Open { path, .. } | FileAction::Chdir { path } = action {
-            // SAFETY: What `strdup` has made.
+            // SAFETY: What `duplicate` has made.
             unsafe { c::free(path.as_ptr().cast_mut().cast()) };
         }
     }
@@ -164,10 +176,8 @@ pub unsafe extern "C" fn posix_spawn_file_actions_addchdir_np(
     actions: *mut FileActions,
     path: *const c_char,
 ) -> c_int {
-    // SAFETY: The caller's object.
-    let actions = unsafe { &mut *actions };
-    // SAFETY: The caller's string.
-    unsafe { actions.push_path(path, |path| FileAction::Chdir { path }) }
+    // SAFETY: The caller's promises.
+    unsafe { push_chdir(actions, path) }
 }
 
 /// `posix_spawn_file_actions_addchdir(3)`, of POSIX.1-2024.
@@ -177,7 +187,7 @@ pub unsafe extern "C" fn posix_spawn_file_actions_addchdir(
     path: *const c_char,
 ) -> c_int {
     // SAFETY: The caller's promises.
-    unsafe { posix_spawn_file_actions_addchdir_np(actions, path) }
+    unsafe { push_chdir(actions, path) }
 }
 
 /// `posix_spawn_file_actions_addfchdir_np(3)`.

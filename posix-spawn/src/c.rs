@@ -1,34 +1,79 @@
 //! What is taken of the C library: its memory, the environment, and that a thread is not
 //! cancelled meanwhile.
 
-use core::ffi::{CStr, c_char, c_int, c_ulong, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr;
 
-use rawspawn::{Buffer, CStrArray, SigSet};
+use rawspawn::{Buffer, Errno, SigSet};
 
-unsafe extern "C" {
-    pub(crate) fn realloc(start: *mut c_void, size: usize) -> *mut c_void;
-    pub(crate) fn free(start: *mut c_void);
-    pub(crate) fn strdup(string: *const c_char) -> *mut c_char;
-    pub(crate) safe fn abort() -> !;
-    pub(crate) safe fn close(fd: c_int) -> c_int;
-    fn mmap(
-        start: *mut c_void,
-        size: usize,
-        access: c_int,
-        kind: c_int,
-        fd: c_int,
-        at: i64,
-    ) -> *mut c_void;
-    fn munmap(start: *mut c_void, size: usize) -> c_int;
-    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
-    safe fn getauxval(kind: c_ulong) -> c_ulong;
-    static mut environ: *const *const c_char;
+/// Functions of the C library, each by way of a jump.
+///
+/// A call as Rust makes it has the loader look the function up in every program that the library is
+/// loaded into. A jump by the procedure linkage table has that done by the first call.
+macro_rules! c_functions {
+    ($($jump:literal to $c:literal: fn $name:ident($($argument:ident: $ty:ty),*) $(-> $result:ty)?;)+) => {
+        #[cfg(target_arch = "x86_64")]
+        core::arch::global_asm!(
+            ".pushsection .text.rawspawn_jumps, \"ax\", @progbits",
+            $(
+                concat!(".globl ", $jump),
+                concat!(".hidden ", $jump),
+                concat!(".type ", $jump, ", @function"),
+                concat!($jump, ": jmp ", $c, "@PLT"),
+            )+
+            ".popsection",
+        );
+
+        unsafe extern "C" {$(
+            #[cfg_attr(target_arch = "x86_64", link_name = $jump)]
+            pub(crate) fn $name($($argument: $ty),*) $(-> $result)?;
+        )+}
+    };
 }
 
-/// Whether the program was given more rights than who executed it has: set-user-ID and the like.
-pub(crate) fn has_more_rights() -> bool {
-    const AT_SECURE: c_ulong = 23;
-    getauxval(AT_SECURE) != 0
+c_functions! {
+    "rawspawn_realloc" to "realloc": fn realloc(start: *mut c_void, size: usize) -> *mut c_void;
+    "rawspawn_free" to "free": fn free(start: *mut c_void);
+    "rawspawn_getenv" to "getenv": fn getenv(name: *const c_char) -> *const c_char;
+    "rawspawn_secure_getenv" to "secure_getenv": fn secure_getenv(name: *const c_char) -> *const c_char;
+    "rawspawn_setcancelstate" to "pthread_setcancelstate":
+        fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+}
+
+/// A copy of `string`, which `free` takes; NULL where there is no memory.
+///
+/// # Safety
+///
+/// A C string.
+pub(crate) unsafe fn duplicate(string: *const c_char) -> *mut c_char {
+    // SAFETY: The caller's promise.
+    let bytes = unsafe { CStr::from_ptr(string) }.to_bytes_with_nul();
+    // SAFETY: NULL makes it malloc(3).
+    let copy = unsafe { realloc(ptr::null_mut(), bytes.len()) }.cast::<c_char>();
+    if !copy.is_null() {
+        // SAFETY: As many bytes of either.
+        unsafe { copy.copy_from_nonoverlapping(string, bytes.len()) };
+    }
+    copy
+}
+
+/// Closes `fd`.
+pub(crate) fn close(fd: c_int) {
+    // SAFETY: Touches no memory.
+    unsafe { sc::syscall1(sc::nr::CLOSE, fd as usize) };
+}
+
+/// Ends the process, as what cannot be has happened.
+pub(crate) fn abort() -> ! {
+    const SIGABRT: usize = 6;
+    loop {
+        // SAFETY: Touches no memory.
+        let pid = unsafe { sc::syscall0(sc::nr::GETPID) };
+        // SAFETY: As above, and ends the process.
+        unsafe { sc::syscall2(sc::nr::KILL, pid, SIGABRT) };
+        // SAFETY: As above, if that was blocked.
+        unsafe { sc::syscall1(sc::nr::EXIT_GROUP, 128 + SIGABRT) };
+    }
 }
 
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
@@ -86,18 +131,21 @@ pub(crate) fn without_internal(signals: SigSet) -> SigSet {
 }
 
 /// The value of the variable `name` in the environment of this process.
-pub(crate) fn variable(name: &[u8]) -> Option<&'static CStr> {
-    // SAFETY: Who changes the environment while another thread spawns is at fault.
-    let start = unsafe { environ };
-    if start.is_null() {
-        return None;
-    }
-    // SAFETY: The C library's array.
-    let strings = unsafe { CStrArray::from_ptr(start) };
-    strings.iter().find_map(|string| {
-        let value = string.to_bytes_with_nul().strip_prefix(name)?.strip_prefix(b"=")?;
-        CStr::from_bytes_with_nul(value).ok()
-    })
+pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
+    // SAFETY: A C string. Who changes the environment while another thread spawns is at fault.
+    value(unsafe { getenv(name.as_ptr()) })
+}
+
+/// As [`variable`]; none in a process that was given more rights than who executed it has:
+/// set-user-ID and the like.
+pub(crate) fn secure_variable(name: &CStr) -> Option<&'static CStr> {
+    // SAFETY: As above.
+    value(unsafe { secure_getenv(name.as_ptr()) })
+}
+
+fn value(start: *const c_char) -> Option<&'static CStr> {
+    // SAFETY: If it is not NULL, a string of the environment.
+    (!start.is_null()).then(|| unsafe { CStr::from_ptr(start) })
 }
 
 /// `RLIMIT_NOFILE`, which no descriptor reaches.
@@ -117,12 +165,13 @@ type Long = Buffer<65536, 262_144>;
 
 impl Room {
     pub(crate) fn new() -> Option<Self> {
-        const READ_WRITE: c_int = 3;
-        const PRIVATE_ANONYMOUS: c_int = 0x22;
-        let none = core::ptr::null_mut();
-        // SAFETY: New pages.
-        let start = unsafe { mmap(none, size_of::<Long>(), READ_WRITE, PRIVATE_ANONYMOUS, -1, 0) };
-        (start.addr() != usize::MAX).then_some(Self(start.cast()))
+        const READ_WRITE: usize = 3;
+        const PRIVATE_ANONYMOUS: usize = 0x22;
+        let (size, none) = (size_of::<Long>(), usize::MAX);
+        // SAFETY: Pages that nobody has yet.
+        let start =
+            unsafe { sc::syscall6(sc::nr::MMAP, 0, size, READ_WRITE, PRIVATE_ANONYMOUS, none, 0) };
+        Errno::from_result(start).is_none().then_some(Self(start as *mut Long))
     }
 
     pub(crate) fn buffer(&mut self) -> &mut Long {
@@ -134,6 +183,6 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         // SAFETY: What `new` has mapped, and nobody has any more.
-        unsafe { munmap(self.0.cast(), size_of::<Long>()) };
+        unsafe { sc::syscall2(sc::nr::MUNMAP, self.0 as usize, size_of::<Long>()) };
     }
 }

@@ -12,6 +12,8 @@
 pub mod actions;
 pub mod attributes;
 mod c;
+#[cfg(target_arch = "x86_64")]
+mod memory;
 mod search;
 mod trace;
 

@@ -11,6 +11,6 @@ const DEFAULT: &[u8] = b"/bin:/usr/bin";
 
 /// How `name` is looked up.
 pub(crate) fn exec(name: &CStr) -> Exec<'_> {
-    let path = c::variable(b"PATH").map_or(DEFAULT, CStr::to_bytes);
+    let path = c::variable(c"PATH").map_or(DEFAULT, CStr::to_bytes);
     Exec::Search { name, path: Some(path) }
 }

@@ -11,8 +11,8 @@ use crate::c;
 /// Tells of a spawn, if that is asked for.
 pub(crate) fn tell(path: &CStr, request: &Request<'_>, result: &Result<Process, Error>) {
     // Who runs a program with more rights than their own must not have it write anywhere.
-    let place = c::variable(b"RAWSPAWN_TRACE").filter(|place| !place.is_empty());
-    if let Some(place) = place.filter(|_| !c::has_more_rights()) {
+    let place = c::secure_variable(c"RAWSPAWN_TRACE");
+    if let Some(place) = place.filter(|place| !place.is_empty()) {
         tell_to(place, path, request, result);
     }
 }

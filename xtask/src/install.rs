@@ -91,7 +91,7 @@ struct Built(Vec<PathBuf>);
 impl Built {
     fn new(root: &Path, target: Option<&str>) -> Result<Self> {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root).args(["build", "--quiet", "--profile", "shared"]);
+        cargo.current_dir(root).args(["build", "--quiet", "--locked", "--profile", "shared"]);
         cargo.args(["--message-format", "json-render-diagnostics"]);
         cargo.args(["--package", "rawspawn-c", "--package", "rawspawn-posix-spawn"]);
         if let Some(target) = target {
