@@ -1,10 +1,11 @@
-//! What is taken of the C library: its memory, the environment, and that a thread is not
-//! cancelled meanwhile.
+//! What is taken of the C library: its memory, `PATH`, and that a thread is not cancelled
+//! meanwhile. And of the kernel.
 
-use core::ffi::{CStr, c_char, c_int, c_void};
-use core::ptr;
+use core::ffi::{CStr, c_char, c_int, c_ulong, c_void};
+use core::mem::MaybeUninit;
+use core::{ptr, slice};
 
-use rawspawn::{Buffer, Errno, SigSet};
+use rawspawn::{Errno, SigSet};
 
 /// Functions of the C library, each by way of a jump.
 ///
@@ -35,7 +36,7 @@ c_functions! {
     "rawspawn_realloc" to "realloc": fn realloc(start: *mut c_void, size: usize) -> *mut c_void;
     "rawspawn_free" to "free": fn free(start: *mut c_void);
     "rawspawn_getenv" to "getenv": fn getenv(name: *const c_char) -> *const c_char;
-    "rawspawn_secure_getenv" to "secure_getenv": fn secure_getenv(name: *const c_char) -> *const c_char;
+    "rawspawn_getauxval" to "getauxval": fn getauxval(kind: c_ulong) -> c_ulong;
     "rawspawn_setcancelstate" to "pthread_setcancelstate":
         fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
 }
@@ -55,6 +56,23 @@ pub(crate) unsafe fn duplicate(string: *const c_char) -> *mut c_char {
         unsafe { copy.copy_from_nonoverlapping(string, bytes.len()) };
     }
     copy
+}
+
+/// Opens the file at `path`.
+pub(crate) fn open(path: &CStr, flags: usize) -> Option<c_int> {
+    const AT_FDCWD: usize = -100isize as usize;
+    let (path, mode) = (path.as_ptr() as usize, 0o666);
+    // SAFETY: A C string.
+    let fd = unsafe { sc::syscall4(sc::nr::OPENAT, AT_FDCWD, path, flags, mode) };
+    c_int::try_from(fd).ok()
+}
+
+/// Reads what comes next; nothing at the end, or if that fails.
+pub(crate) fn read(fd: c_int, bytes: &mut [u8]) -> &[u8] {
+    let (start, room) = (bytes.as_mut_ptr() as usize, bytes.len());
+    // SAFETY: As many bytes of an array.
+    let read = unsafe { sc::syscall3(sc::nr::READ, fd as usize, start, room) };
+    bytes.get(..read).unwrap_or_default()
 }
 
 /// Closes `fd`.
@@ -81,21 +99,21 @@ const PTHREAD_CANCEL_DISABLE: c_int = 1;
 /// The signals that C libraries keep to themselves: to cancel a thread, to set ids of all.
 const INTERNAL: SigSet = SigSet::EMPTY.with(32).with(33);
 
-/// Keeps this thread from being cancelled, as long as it lives.
+/// Keeps this thread from being cancelled and from handling signals, as long as it lives.
 ///
-/// That takes both: a signal that was sent before cancellation was disabled is obeyed by glibc
-/// after it.
-pub(crate) struct NoCancellation {
+/// The first takes both: a signal that was sent before cancellation was disabled is obeyed by
+/// glibc after it. And a handler would see a child whose pid the caller has not been told.
+pub(crate) struct Undisturbed {
     state: c_int,
     mask: SigSet,
 }
 
-impl NoCancellation {
+impl Undisturbed {
     pub(crate) fn new() -> Self {
         let mut state = 0;
         // SAFETY: It writes one number.
         unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut state) };
-        Self { state, mask: change_mask(SIG_BLOCK, INTERNAL) }
+        Self { state, mask: set_mask(SigSet::ALL) }
     }
 
     /// The mask that the thread had, and has again.
@@ -104,24 +122,22 @@ impl NoCancellation {
     }
 }
 
-impl Drop for NoCancellation {
+impl Drop for Undisturbed {
     fn drop(&mut self) {
-        change_mask(SIG_SETMASK, self.mask);
+        set_mask(self.mask);
         let mut ignored = 0;
         // SAFETY: As above; a state that it has returned.
         unsafe { pthread_setcancelstate(self.state, &raw mut ignored) };
     }
 }
 
-const SIG_BLOCK: usize = 0;
-const SIG_SETMASK: usize = 2;
-
-/// Changes the mask as the C library does not: it leaves its own signals alone. The mask before.
-fn change_mask(how: usize, signals: SigSet) -> SigSet {
+/// Sets the mask as the C library does not: it leaves its own signals alone. The mask before.
+fn set_mask(signals: SigSet) -> SigSet {
+    const SIG_SETMASK: usize = 2;
     let mut before = SigSet::EMPTY;
     let (new, old) = (&raw const signals as usize, &raw mut before as usize);
     // SAFETY: The kernel reads one set and writes another.
-    unsafe { sc::syscall4(sc::nr::RT_SIGPROCMASK, how, new, old, size_of::<SigSet>()) };
+    unsafe { sc::syscall4(sc::nr::RT_SIGPROCMASK, SIG_SETMASK, new, old, size_of::<SigSet>()) };
     before
 }
 
@@ -132,20 +148,17 @@ pub(crate) fn without_internal(signals: SigSet) -> SigSet {
 
 /// The value of the variable `name` in the environment of this process.
 pub(crate) fn variable(name: &CStr) -> Option<&'static CStr> {
-    // SAFETY: A C string. Who changes the environment while another thread spawns is at fault.
-    value(unsafe { getenv(name.as_ptr()) })
-}
-
-/// As [`variable`]; none in a process that was given more rights than who executed it has:
-/// set-user-ID and the like.
-pub(crate) fn secure_variable(name: &CStr) -> Option<&'static CStr> {
-    // SAFETY: As above.
-    value(unsafe { secure_getenv(name.as_ptr()) })
-}
-
-fn value(start: *const c_char) -> Option<&'static CStr> {
+    // SAFETY: A C string. Who changes the environment while another thread searches is at fault.
+    let start = unsafe { getenv(name.as_ptr()) };
     // SAFETY: If it is not NULL, a string of the environment.
     (!start.is_null()).then(|| unsafe { CStr::from_ptr(start) })
+}
+
+/// Whether the program was given more rights than who executed it has: set-user-ID and the like.
+pub(crate) fn has_more_rights() -> bool {
+    const AT_SECURE: c_ulong = 23;
+    // SAFETY: It reads what the kernel has told of this process.
+    unsafe { getauxval(AT_SECURE) != 0 }
 }
 
 /// `RLIMIT_NOFILE`, which no descriptor reaches.
@@ -158,31 +171,33 @@ pub(crate) fn descriptor_limit() -> u64 {
     limit[0]
 }
 
-/// Pages for a long plan. Those that are not touched cost nothing.
-pub(crate) struct Room(*mut Long);
+/// Pages of this process, as long as it lives.
+pub(crate) struct Pages {
+    start: *mut MaybeUninit<u8>,
+    size: usize,
+}
 
-type Long = Buffer<65536, 262_144>;
-
-impl Room {
-    pub(crate) fn new() -> Option<Self> {
+impl Pages {
+    /// Maps `size` bytes. `None` where there is no memory.
+    pub(crate) fn map(size: usize) -> Option<Self> {
         const READ_WRITE: usize = 3;
         const PRIVATE_ANONYMOUS: usize = 0x22;
-        let (size, none) = (size_of::<Long>(), usize::MAX);
+        let none = usize::MAX;
         // SAFETY: Pages that nobody has yet.
         let start =
             unsafe { sc::syscall6(sc::nr::MMAP, 0, size, READ_WRITE, PRIVATE_ANONYMOUS, none, 0) };
-        Errno::from_result(start).is_none().then_some(Self(start as *mut Long))
+        Errno::from_result(start).is_none().then_some(Self { start: start as *mut _, size })
     }
 
-    pub(crate) fn buffer(&mut self) -> &mut Long {
-        // SAFETY: Ours; a buffer is room, whatever is in it.
-        unsafe { &mut *self.0 }
+    pub(crate) fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
+        // SAFETY: As many are mapped, and nobody else has them.
+        unsafe { slice::from_raw_parts_mut(self.start, self.size) }
     }
 }
 
-impl Drop for Room {
+impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: What `new` has mapped, and nobody has any more.
-        unsafe { sc::syscall2(sc::nr::MUNMAP, self.0 as usize, size_of::<Long>()) };
+        // SAFETY: Mapped, and borrowed by nobody any more.
+        unsafe { sc::syscall2(sc::nr::MUNMAP, self.start as usize, self.size) };
     }
 }

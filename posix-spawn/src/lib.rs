@@ -21,7 +21,7 @@ use core::ffi::{CStr, c_char, c_int};
 use core::panic::PanicInfo;
 
 use rawspawn::{
-    Buffer, CStrArray, CStrPtr, Errno, Error, Exec, OtherFds, Process, Request, SigSet, Step,
+    Buffer, CStrArray, Errno, Error, Exec, OtherFds, Process, Request, SigSet, Step, Storage,
 };
 
 use crate::actions::FileActions;
@@ -83,9 +83,9 @@ impl Job {
     ///
     /// The pointers are what spawn.h says.
     unsafe fn run(self, searches: bool) -> c_int {
-        let uncancelled = c::NoCancellation::new();
+        let undisturbed = c::Undisturbed::new();
         // SAFETY: The caller's promise.
-        match unsafe { self.spawn(searches, uncancelled.mask()) } {
+        match unsafe { self.spawn(searches, undisturbed.mask()) } {
             Ok(mut process) => {
                 let told = match self.by {
                     By::Pid => process.pid(),
@@ -143,7 +143,8 @@ impl Job {
 /// The error that the caller is given for `error`.
 fn number(error: Error) -> Errno {
     match (error.step(), error.errno()) {
-        (Step::Plan, _) => Errno::E2BIG,
+        // No room, as there is no memory.
+        (Step::Plan, _) => Errno::ENOMEM,
         (_, Some(errno)) => errno,
         // It died before its exec. glibc would call that a success, and leave the child to be
         // waited for; here it has been.
@@ -151,24 +152,34 @@ fn number(error: Error) -> Errno {
     }
 }
 
-/// Spawns in room on the stack, and where that is too small, in pages of its own.
+/// Spawns in room on the stack, where that is too small in pages.
+///
+/// Callers may have little stack. So the room is small, and not inline: the loader, which takes
+/// twice as much for the first call of each function of the C library, comes before it.
+#[inline(never)]
 fn spawn(request: &Request<'_>) -> Result<Process, Error> {
-    let mut room = Buffer::<48, 512>::new();
-    match request.spawn(&mut room) {
+    match request.spawn(&mut Buffer::<16, 64>::new()) {
         Err(error) if error.step() == Step::Plan => {
-            c::Room::new().map_or(Err(error), |mut room| request.spawn(room.buffer()))
+            with_room(request, |room| request.spawn(room)).unwrap_or(Err(error))
         }
         result => result,
     }
+}
+
+/// What `action` does in pages of the size that the plan of `request` takes. `None` where there is
+/// no memory.
+fn with_room<R>(request: &Request<'_>, action: impl FnOnce(Storage<'_>) -> R) -> Option<R> {
+    let needed = request.needed().ok()?;
+    let mut pages = c::Pages::map(needed.bytes())?;
+    Storage::in_bytes(pages.bytes(), needed).map(action)
 }
 
 /// # Safety
 ///
 /// NULL, or an array of C strings with a NULL behind it, that stay.
 unsafe fn strings<'a>(array: *const *const c_char) -> CStrArray<'a> {
-    static EMPTY: [CStrPtr<'static>; 1] = [CStrPtr::NULL];
     if array.is_null() {
-        CStrArray::terminated(&EMPTY)
+        CStrArray::EMPTY
     } else {
         // SAFETY: The caller's promise.
         unsafe { CStrArray::from_ptr(array) }

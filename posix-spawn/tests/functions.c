@@ -12,25 +12,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Of newer C libraries, which this header may not have. */
+/* Of newer C libraries, which this header may not have; nor the library, so that they are found
+ * when the program is started, with the preload. */
+#define WEAK __attribute__((weak))
 #ifdef __cplusplus
 extern "C" {
 #endif
-int pidfd_spawn(int *, const char *, const posix_spawn_file_actions_t *,
+WEAK int pidfd_spawn(int *, const char *, const posix_spawn_file_actions_t *,
     const posix_spawnattr_t *, char *const *, char *const *);
-int pidfd_spawnp(int *, const char *, const posix_spawn_file_actions_t *,
+WEAK int pidfd_spawnp(int *, const char *, const posix_spawn_file_actions_t *,
     const posix_spawnattr_t *, char *const *, char *const *);
-int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *, const char *);
-int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t *, int);
-int posix_spawn_file_actions_addchdir(posix_spawn_file_actions_t *, const char *);
-int posix_spawn_file_actions_addfchdir(posix_spawn_file_actions_t *, int);
-int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
-int posix_spawn_file_actions_addtcsetpgrp_np(posix_spawn_file_actions_t *, int);
-int posix_spawnattr_setcgroup_np(posix_spawnattr_t *, int);
-int posix_spawnattr_getcgroup_np(const posix_spawnattr_t *, int *);
+WEAK int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *, const char *);
+WEAK int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t *, int);
+WEAK int posix_spawn_file_actions_addchdir(posix_spawn_file_actions_t *, const char *);
+WEAK int posix_spawn_file_actions_addfchdir(posix_spawn_file_actions_t *, int);
+WEAK int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
+WEAK int posix_spawn_file_actions_addtcsetpgrp_np(posix_spawn_file_actions_t *, int);
+WEAK int posix_spawnattr_setcgroup_np(posix_spawnattr_t *, int);
+WEAK int posix_spawnattr_getcgroup_np(const posix_spawnattr_t *, int *);
 #ifdef __cplusplus
 }
 #endif
@@ -137,8 +140,8 @@ static void actions(void)
     CHECK(posix_spawn_file_actions_addopen(a, -1, "/", O_RDONLY, 0) == EBADF);
     CHECK(posix_spawn_file_actions_addclosefrom_np(a, -1) == EBADF);
     CHECK(posix_spawn_file_actions_addtcsetpgrp_np(a, -1) == EBADF);
-    /* More than fit the first room, and a stack. */
-    for (int n = 0; n < 3000; n++)
+    /* More than fit the first room, and a stack, and 16 bits. */
+    for (int n = 0; n < 70000; n++)
         CHECK(posix_spawn_file_actions_adddup2(a, 0, 10 + n % 20) == 0);
     CHECK(exits("exit 7") == 7);
     CHECK(posix_spawn_file_actions_destroy(a) == 0);
@@ -216,6 +219,15 @@ static void errors(void)
     CHECK(posix_spawn(&pid, "/missing", NULL, NULL, argv, envp) == ENOENT);
     CHECK(posix_spawnp(&pid, "missing-program", NULL, NULL, argv, envp) == ENOENT);
     CHECK(posix_spawnp(&pid, "", NULL, NULL, argv, envp) == ENOENT);
+    /* A path with no place that could be one. */
+    char *path = strdup(getenv("PATH")), *longer = (char *)malloc(5000);
+    memset(longer, 'x', 4999);
+    longer[4999] = 0;
+    setenv("PATH", longer, 1);
+    CHECK(posix_spawnp(&pid, "true", NULL, NULL, argv, envp) == ENOENT);
+    setenv("PATH", path, 1);
+    free(path);
+    free(longer);
     CHECK(posix_spawn(&pid, "/etc/passwd", NULL, NULL, argv, envp) == EACCES);
     CHECK(posix_spawn(&pid, "/etc/passwd/x", NULL, NULL, argv, envp) == ENOTDIR);
     CHECK(pid == 12345);
@@ -278,8 +290,116 @@ static void cancellation(void)
     }
 }
 
+static volatile pid_t told;
+static volatile int reaped, unknown;
+
+static void reaps(int signal)
+{
+    pid_t pid = waitpid(-1, NULL, WNOHANG);
+    unknown += pid != told;
+    reaped++;
+    (void)signal;
+}
+
+/* A handler that reaps a child knows which that is: the pid comes first. */
+static void handlers(void)
+{
+    char name[] = "true";
+    char *argv[] = {name, NULL};
+    sigset_t child, before;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    signal(SIGCHLD, reaps);
+    for (int n = 1; n <= 1000; n++) {
+        CHECK(posix_spawn((pid_t *)&told, "/bin/true", NULL, NULL, argv, environ) == 0);
+        sigprocmask(SIG_BLOCK, &child, &before);
+        while (reaped < n)
+            sigsuspend(&before);
+        sigprocmask(SIG_SETMASK, &before, NULL);
+    }
+    signal(SIGCHLD, SIG_DFL);
+    CHECK(unknown == 0);
+}
+
+/* The child of `parent` that is not this process: 0 if there is none yet, -1 if that is not said. */
+static pid_t other_child(pid_t parent)
+{
+    char path[64], text[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)parent, (int)parent);
+    int file = open(path, O_RDONLY), length = (int)read(file, text, sizeof text - 1);
+    close(file);
+    if (length < 0)
+        return -1;
+    for (char *rest = text; *rest != 0; rest += *rest != 0) {
+        pid_t pid = (pid_t)strtol(rest, &rest, 10);
+        if (pid != getpid())
+            return pid;
+    }
+    return 0;
+}
+
+/* A signal that the program is to have blocked waits for it, from the start of the child on. */
+static void pending(void)
+{
+    char folder[] = "/tmp/rawspawn-functions-XXXXXX", fifo[64];
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(fifo, sizeof fifo, "%s/fifo", folder);
+    CHECK(mkfifo(fifo, 0600) == 0);
+    pid_t parent = getpid(), helper = fork(), child = 0;
+    if (helper == 0) {
+        while ((child = other_child(parent)) == 0)
+            usleep(1000);
+        if (child > 0)
+            kill(child, SIGTERM);
+        /* It goes on. */
+        _exit(open(fifo, O_RDONLY) < 0 ? 2 : child < 0);
+    }
+    sigset_t term;
+    sigemptyset(&term);
+    sigaddset(&term, SIGTERM);
+    posix_spawn_file_actions_t *a = &objects.actions;
+    CHECK(posix_spawn_file_actions_addopen(a, 9, fifo, O_WRONLY, 0) == 0);
+    CHECK(posix_spawnattr_setsigmask(&objects.attributes, &term) == 0);
+    CHECK(posix_spawnattr_setflags(&objects.attributes, POSIX_SPAWN_SETSIGMASK) == 0);
+    int is_pending = has_status("^ShdPnd:.*4000$"), status;
+    CHECK(waitpid(helper, &status, 0) == helper);
+    if (status == 0)
+        CHECK(is_pending);
+    else
+        CHECK(WEXITSTATUS(status) == 1);
+    CHECK(posix_spawn_file_actions_destroy(a) == 0);
+    CHECK(posix_spawn_file_actions_init(a) == 0);
+    CHECK(posix_spawnattr_init(&objects.attributes) == 0);
+    unlink(fifo);
+    rmdir(folder);
+}
+
+static void *spawns_once(void *nothing)
+{
+    char name[] = "true";
+    char *argv[] = {name, NULL};
+    pid_t pid;
+    if (posix_spawnp(&pid, "true", NULL, NULL, argv, environ) || waitpid(pid, NULL, 0) != pid)
+        return &spawns_failed;
+    return nothing;
+}
+
+/* The first spawn, which takes most, where there is the least stack. */
+static void little_stack(void)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    void *result;
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, 16384) == 0);
+    CHECK(pthread_create(&thread, &attributes, spawns_once, NULL) == 0);
+    CHECK(pthread_join(thread, &result) == 0 && result != &spawns_failed);
+    pthread_attr_destroy(&attributes);
+}
+
 int main(void)
 {
+    little_stack();
     objects.before = 1, objects.between = 2, objects.after = 3;
     CHECK(posix_spawnattr_init(&objects.attributes) == 0);
     actions();
@@ -287,6 +407,8 @@ int main(void)
     errors();
     pidfds();
     cancellation();
+    handlers();
+    pending();
     CHECK(posix_spawn_file_actions_destroy(&objects.actions) == 0);
     CHECK(objects.before == 1 && objects.between == 2 && objects.after == 3);
     return 0;

@@ -505,7 +505,7 @@ impl<'a> Writer<'a> {
         self.stub_at
     }
 
-    /// The ops, the last of which with `EXEC` reports.
+    /// The ops, the last of which is an exec, and reports.
     pub(crate) fn finish(self) -> Result<&'a [Op<'a>], Error> {
         self.finish_mut().map(|ops| &*ops)
     }
@@ -520,9 +520,10 @@ impl<'a> Writer<'a> {
         let start = ops.as_mut_ptr().cast::<Op<'a>>();
         // SAFETY: `push` has written each of the first `needed.ops` slots.
         let ops = unsafe { slice::from_raw_parts_mut(start, self.needed.ops) };
-        if let Some(op) = ops.iter_mut().rfind(|op| op.flags & flags::EXEC != 0) {
-            op.flags |= flags::LAST;
-        }
+        // Behind anything else the child would go on: there is no exec where a search has passed
+        // over all directories.
+        let last = ops.last_mut().filter(|op| op.flags & flags::EXEC != 0);
+        last.ok_or(Error::new(Step::Exec, 0, Errno::ENOENT))?.flags |= flags::LAST;
         Ok(ops)
     }
 }

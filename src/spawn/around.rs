@@ -335,6 +335,9 @@ fn write_maps(namespaces: &Namespaces<'_>, pid: c_int) -> Result<(), Error> {
 }
 
 /// Writes a file of `/proc/PID`, by one call: the kernel takes a map no other way.
+///
+/// Not inline: who has no map to write needs no stack for one.
+#[inline(never)]
 fn write(pid: c_int, name: &[u8], step: Step, fill: impl Fn(&mut Text)) -> Result<(), Error> {
     let failed = |errno| Error::new(step, 0, errno);
     let mut text = Text { bytes: [MaybeUninit::uninit(); MOST_TEXT], length: 0 };

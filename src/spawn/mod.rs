@@ -491,7 +491,8 @@ pub(crate) fn probe(known: Kernel) -> Result<Kernel, Error> {
 
 /// What is tried without, one after the other and then together, until a child
 /// can be made.
-const WISHES: [Feature; 5] = [
+const WISHES: [Feature; 6] = [
+    Feature::ClonePidfd,
     Feature::ShareFds,
     Feature::NoExitSignal,
     Feature::ClearSighand,
@@ -509,34 +510,39 @@ fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
                 kernel = kernel.without(feature);
             }
         }
-        match probe_child(kernel, None) {
+        match probe_child(kernel) {
             Err(errno @ (Errno::EINVAL | Errno::EPERM | Errno::ENOSYS)) => last = errno,
-            Ok(kernel) if kernel.has(Feature::ClonePidfd) => {
-                let mut pidfd = -1;
-                let refused = probe_child(kernel, Some(&mut pidfd)) == Err(Errno::EINVAL);
-                sys::close(pidfd);
-                return Ok(if refused { kernel.without(Feature::ClonePidfd) } else { kernel });
-            }
             result => return result,
         }
     }
     Err(last)
 }
 
-fn probe_child(mut kernel: Kernel, pidfd: Option<&mut c_int>) -> Result<Kernel, Errno> {
+/// What `kernel` turns out to be, by a child that exits at once. Not inline: a process comes here once.
+#[inline(never)]
+fn probe_child(mut kernel: Kernel) -> Result<Kernel, Errno> {
     let frame = Frame::new();
     // Whatever its exit signal: shared memory is what shows whether the parent is
     // suspended.
     let mode = if kernel.has(Feature::SharedMemory) { Mode::Vfork } else { Mode::Fork };
     let shares_fds = kernel.has(Feature::ShareFds);
     let ops = if shares_fds { PROBE } else { EPILOGUE };
-    let start = Start { ops: ops.as_ptr(), frame: &raw const frame };
     let flags = clone_flags(mode, shares_fds) | uapi::CLONE_CHILD_CLEARTID;
-    let wishes = Wishes { flags, cgroup: None, pids: &[] };
-    // SAFETY: Frame and ops outlive the child, which is waited for below; the
-    // ops point to nothing.
-    let pid = unsafe { clone(kernel, wishes, pidfd, start) }?;
+    let mut pidfd = -1;
+    let mut wants_pidfd = kernel.has(Feature::ClonePidfd);
+    let pid = loop {
+        let start = Start { ops: ops.as_ptr(), frame: &raw const frame };
+        let wishes = Wishes { flags, cgroup: None, pids: &[] };
+        // SAFETY: Frame and ops outlive the child, which is waited for below; the
+        // ops point to nothing.
+        match unsafe { clone(kernel, wishes, wants_pidfd.then_some(&mut pidfd), start) } {
+            // Whether a descriptor is to be had just now is not the question.
+            Err(errno) if wants_pidfd && errno.is_table_full() => wants_pidfd = false,
+            result => break result?,
+        }
+    };
     let end = sys::wait4(pid, uapi::__WALL);
+    sys::close(pidfd);
     if shares_fds && end != Ok(Some(WaitStatus::from_raw(0))) {
         kernel = kernel.without(Feature::ShareFds);
     }

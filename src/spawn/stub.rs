@@ -199,7 +199,7 @@ fn first_ops<'m>(
     first.push(tag, sys!(FCNTL, writer, uapi::F_SETLK, Arg::ptr(&sys::LOCK)));
     first.push(tag, sys!(FCNTL, writer, uapi::F_SETFD, 0));
     let name = Arg::raw(argv![c"rawspawn"].as_ptr().cast());
-    first.push(tag, sys!(EXECVEAT, memfd, c"", name, 0, uapi::AT_EMPTY_PATH));
+    first.push(tag, sys!(EXECVEAT, memfd, c"", name, 0, uapi::AT_EMPTY_PATH)).exec(0);
     let ops = first.finish_mut().map_err(|_| Error::new(Step::Stub, 0, Errno::ENOBUFS))?;
     // The new descriptors may be above what the plan copies of a table.
     if let (true, Some(op)) = (plan.shares_fds, ops.first_mut()) {

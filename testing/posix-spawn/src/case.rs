@@ -115,6 +115,14 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
         "",
         "bin",
     ];
+    let path = prop_oneof![
+        20 => prop::sample::select(paths.to_vec()).prop_map(str::to_owned),
+        // A place that no path can have; after which glibc looks in the working directory,
+        // whether that is asked for or not.
+        1 => Just("/x".repeat(2048) + "::/tmp/rawspawn-posix/bin"),
+    ];
+    // More than are compiled on the stack, now and then.
+    let actions = prop_oneof![40 => vec(action(), 0..8), 1 => vec(action(), 16..200)];
     let names =
         ["child", "second", "denied", "format", "missing", "looping", "", "bin/child", "./file"];
     let program = prop_oneof![
@@ -125,11 +133,11 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
         1 => Just("./".to_owned() + &"x".repeat(256)),
     ];
     (
-        vec(action(), 0..8),
+        actions,
         proptest::option::weighted(0.6, attributes()),
         any::<bool>(),
         program,
-        prop::sample::select(paths.to_vec()),
+        path,
         prop::bool::weighted(0.1),
     )
         .prop_map(|(actions, attributes, searches, program, path, lowers_euid)| Case {
@@ -137,7 +145,7 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
             attributes,
             searches,
             program,
-            path: path.to_owned(),
+            path,
             lowers_euid,
         })
 }

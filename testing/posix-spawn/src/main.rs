@@ -120,11 +120,12 @@ fn observe(api: &Api, case: &Case) -> String {
         // SAFETY: As above.
         assert_eq!(unsafe { libc::seteuid(0) }, 0);
     }
+    let own = own();
     if results.last() != Some(&0) {
         let mut status = 0;
         // SAFETY: Room for a status. Nothing may be left.
         let left = unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) };
-        return format!("{results:?}, left {left}");
+        return format!("{results:?}, left {left}\n{own}");
     }
     let mut status = 0;
     // SAFETY: Room for a status.
@@ -132,5 +133,17 @@ fn observe(api: &Api, case: &Case) -> String {
     assert_eq!(reaped, pid);
     let report = fs::read_to_string("/tmp/rawspawn-posix/report").expect("ours");
     let new = fs::metadata("/tmp/rawspawn-posix/new").map(|new| new.permissions().mode());
-    format!("{results:?}, status {status:#x}\nnew {:?}\n{report}", new.ok())
+    format!("{results:?}, status {status:#x}\nnew {:?}\n{report}{own}", new.ok())
+}
+
+/// What a spawn must leave alone: this process's descriptors and signals.
+fn own() -> String {
+    let mut fds: Vec<_> = fs::read_dir("/proc/self/fd")
+        .expect("ours")
+        .map(|entry| entry.expect("ours").file_name())
+        .collect();
+    fds.sort();
+    let status = fs::read_to_string("/proc/self/status").expect("ours");
+    let signals: Vec<_> = status.lines().filter(|line| line.starts_with("Sig")).collect();
+    format!("own {fds:?} {signals:?}")
 }
