@@ -1,4 +1,4 @@
-//! What the library itself asks of the kernel.
+//! What the library itself asks of the kernel. That in `posix-spawn/` takes this file, too.
 
 use core::mem::MaybeUninit;
 use core::slice;

@@ -2,10 +2,9 @@
 //! meanwhile. And of the kernel.
 
 use core::ffi::{CStr, c_char, c_int, c_ulong, c_void};
-use core::mem::MaybeUninit;
-use core::{ptr, slice};
+use core::ptr;
 
-use rawspawn::{Errno, SigSet};
+use rawspawn::SigSet;
 
 /// Functions of the C library, each by way of a jump.
 ///
@@ -73,25 +72,6 @@ pub(crate) fn read(fd: c_int, bytes: &mut [u8]) -> &[u8] {
     // SAFETY: As many bytes of an array.
     let read = unsafe { sc::syscall3(sc::nr::READ, fd as usize, start, room) };
     bytes.get(..read).unwrap_or_default()
-}
-
-/// Closes `fd`.
-pub(crate) fn close(fd: c_int) {
-    // SAFETY: Touches no memory.
-    unsafe { sc::syscall1(sc::nr::CLOSE, fd as usize) };
-}
-
-/// Ends the process, as what cannot be has happened.
-pub(crate) fn abort() -> ! {
-    const SIGABRT: usize = 6;
-    loop {
-        // SAFETY: Touches no memory.
-        let pid = unsafe { sc::syscall0(sc::nr::GETPID) };
-        // SAFETY: As above, and ends the process.
-        unsafe { sc::syscall2(sc::nr::KILL, pid, SIGABRT) };
-        // SAFETY: As above, if that was blocked.
-        unsafe { sc::syscall1(sc::nr::EXIT_GROUP, 128 + SIGABRT) };
-    }
 }
 
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
@@ -169,35 +149,4 @@ pub(crate) fn descriptor_limit() -> u64 {
     // SAFETY: The kernel writes two numbers.
     unsafe { sc::syscall4(sc::nr::PRLIMIT64, 0, RLIMIT_NOFILE, 0, &raw mut limit as usize) };
     limit[0]
-}
-
-/// Pages of this process, as long as it lives.
-pub(crate) struct Pages {
-    start: *mut MaybeUninit<u8>,
-    size: usize,
-}
-
-impl Pages {
-    /// Maps `size` bytes. `None` where there is no memory.
-    pub(crate) fn map(size: usize) -> Option<Self> {
-        const READ_WRITE: usize = 3;
-        const PRIVATE_ANONYMOUS: usize = 0x22;
-        let none = usize::MAX;
-        // SAFETY: Pages that nobody has yet.
-        let start =
-            unsafe { sc::syscall6(sc::nr::MMAP, 0, size, READ_WRITE, PRIVATE_ANONYMOUS, none, 0) };
-        Errno::from_result(start).is_none().then_some(Self { start: start as *mut _, size })
-    }
-
-    pub(crate) fn bytes(&mut self) -> &mut [MaybeUninit<u8>] {
-        // SAFETY: As many are mapped, and nobody else has them.
-        unsafe { slice::from_raw_parts_mut(self.start, self.size) }
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        // SAFETY: Mapped, and borrowed by nobody any more.
-        unsafe { sc::syscall2(sc::nr::MUNMAP, self.start as usize, self.size) };
-    }
 }

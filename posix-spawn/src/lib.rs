@@ -15,6 +15,9 @@ mod c;
 #[cfg(target_arch = "x86_64")]
 mod memory;
 mod search;
+// The C library's, which has as little below it.
+#[path = "../../c/src/sys.rs"]
+mod sys;
 mod trace;
 
 use core::ffi::{CStr, c_char, c_int};
@@ -96,7 +99,7 @@ impl Job {
                     *place = told;
                 } else if self.by == By::Pidfd {
                     // Nobody could close it.
-                    c::close(told);
+                    sys::close(told);
                 }
                 0
             }
@@ -170,7 +173,7 @@ fn spawn(request: &Request<'_>) -> Result<Process, Error> {
 /// no memory.
 fn with_room<R>(request: &Request<'_>, action: impl FnOnce(Storage<'_>) -> R) -> Option<R> {
     let needed = request.needed().ok()?;
-    let mut pages = c::Pages::map(needed.bytes())?;
+    let mut pages = sys::Pages::map(needed.bytes()).ok()?;
     Storage::in_bytes(pages.bytes(), needed).map(action)
 }
 
@@ -188,5 +191,5 @@ unsafe fn strings<'a>(array: *const *const c_char) -> CStrArray<'a> {
 
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
-    c::abort()
+    sys::abort()
 }

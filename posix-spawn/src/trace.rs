@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use rawspawn::{Error, Process, Request};
 
-use crate::c;
+use crate::{c, sys};
 
 /// That the first spawn has found that nobody wants to know.
 static IS_OFF: AtomicBool = AtomicBool::new(false);
@@ -37,7 +37,7 @@ fn place(value: &mut [u8]) -> Option<&CStr> {
     const O_CLOEXEC: usize = 0o2_000_000;
     let fd = c::open(c"/proc/self/environ", O_CLOEXEC)?;
     let length = find(b"RAWSPAWN_TRACE=", fd, value);
-    c::close(fd);
+    sys::close(fd);
     CStr::from_bytes_with_nul(value.get(..length?)?).ok()
 }
 
@@ -92,7 +92,7 @@ fn tell_to(place: &CStr, path: &CStr, request: &Request<'_>, result: &Result<Pro
     });
     output.flush();
     if number.is_none() {
-        c::close(fd);
+        sys::close(fd);
     }
 }
 

@@ -144,6 +144,8 @@ fn own() -> String {
         .collect();
     fds.sort();
     let status = fs::read_to_string("/proc/self/status").expect("ours");
-    let signals: Vec<_> = status.lines().filter(|line| line.starts_with("Sig")).collect();
+    // But for what is queued for all processes of the user.
+    let is_own = |line: &&str| line.starts_with("Sig") && !line.starts_with("SigQ");
+    let signals: Vec<_> = status.lines().filter(is_own).collect();
     format!("own {fds:?} {signals:?}")
 }
