@@ -8,6 +8,8 @@ fn main() {
     // GNU's linker, as others have other names for the one segment.
     let mut arguments = vec!["-fuse-ld=bfd", "-nostartfiles"];
     arguments.extend(["-Wl,-z,noseparate-code", "-Wl,-z,norelro", "-Wl,-z,lazy"]);
+    // What it calls of its own is not looked up either.
+    arguments.push("-Wl,-Bsymbolic");
     if env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "x86_64") {
         arguments.extend([
             "-Wl,--defsym,memcpy=rawspawn_memmove",

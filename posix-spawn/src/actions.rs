@@ -93,18 +93,6 @@ unsafe fn push(actions: *mut FileActions, fds: &[c_int], action: FileAction<'sta
     unsafe { &mut *actions }.push(action)
 }
 
-/// Appends a change of the working directory.
-///
-/// # Safety
-///
-/// An object that `init` has made, and a C string.
-unsafe fn push_chdir(actions: *mut FileActions, path: *const c_char) -> c_int {
-    // SAFETY: The caller's promise.
-    let actions = unsafe { &mut *actions };
-    // SAFETY: As above.
-    unsafe { actions.push_path(path, |path| FileAction::Chdir { path }) }
-}
-
 /// `posix_spawn_file_actions_init(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_spawn_file_actions_init(actions: *mut FileActions) -> c_int {
@@ -176,8 +164,10 @@ pub unsafe extern "C" fn posix_spawn_file_actions_addchdir_np(
     actions: *mut FileActions,
     path: *const c_char,
 ) -> c_int {
-    // SAFETY: The caller's promises.
-    unsafe { push_chdir(actions, path) }
+    // SAFETY: The caller's object.
+    let actions = unsafe { &mut *actions };
+    // SAFETY: The caller's string.
+    unsafe { actions.push_path(path, |path| FileAction::Chdir { path }) }
 }
 
 /// `posix_spawn_file_actions_addchdir(3)`, of POSIX.1-2024.
@@ -187,7 +177,7 @@ pub unsafe extern "C" fn posix_spawn_file_actions_addchdir(
     path: *const c_char,
 ) -> c_int {
     // SAFETY: The caller's promises.
-    unsafe { push_chdir(actions, path) }
+    unsafe { posix_spawn_file_actions_addchdir_np(actions, path) }
 }
 
 /// `posix_spawn_file_actions_addfchdir_np(3)`.

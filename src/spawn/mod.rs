@@ -518,7 +518,9 @@ fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
     Err(last)
 }
 
-/// What `kernel` turns out to be, by a child that exits at once. Not inline: a process comes here once.
+/// What `kernel` turns out to be, by a child that exits at once.
+///
+/// Not inline: a process comes here once.
 #[inline(never)]
 fn probe_child(mut kernel: Kernel) -> Result<Kernel, Errno> {
     let frame = Frame::new();
