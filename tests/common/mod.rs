@@ -373,8 +373,10 @@ pub(crate) struct Remains {
 }
 
 impl Remains {
-    /// Looks at this process. Other threads must be quiet: see [`isolated`].
+    /// Looks at this process, in an [`isolated`] test: other threads must be quiet.
+    #[track_caller]
     pub(crate) fn look() -> Self {
+        assert!(alone_with().is_some(), "other tests open descriptors meanwhile");
         let status = std::fs::read_to_string("/proc/thread-self/status").expect("/proc");
         let signals = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key));
@@ -450,14 +452,21 @@ pub(crate) fn alone<F: FnOnce()>(test: F) {
     isolated_with(test, libc::LOCK_EX);
 }
 
+/// Names the one test of an isolated process.
+const ALONE: &str = "RAWSPAWN_TEST_ALONE";
+
+/// The test that this process is for, if it is isolated.
+fn alone_with() -> Option<std::ffi::OsString> {
+    std::env::var_os(ALONE)
+}
+
 #[track_caller]
 fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
-    const ALONE: &str = "RAWSPAWN_TEST_ALONE";
     // `main::topic::test::{{closure}}`; that one test passed is checked below.
     let name = std::any::type_name::<F>();
     let name = name.strip_suffix("::{{closure}}").expect("a closure");
     let name = name.split_once("::").expect("a path").1;
-    if std::env::var_os(ALONE).is_some_and(|alone| alone == name) {
+    if alone_with().is_some_and(|alone| alone == name) {
         return test();
     }
     let exe = std::env::current_exe().expect("/proc");
@@ -484,6 +493,7 @@ fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
 /// Runs `test` in a fork of this process, for what cannot be taken back.
 #[track_caller]
 pub(crate) fn forked(test: impl FnOnce()) {
+    assert!(alone_with().is_some(), "threads of other tests are not in the fork");
     // SAFETY: In an isolated test this is the only thread that matters.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
