@@ -263,20 +263,14 @@ fn a_search_passes_over_what_no_path_can_be() {
         for setup in without_stub() {
             let found = format!("{long}:/bin");
             let exec = Exec::Search { name: c"true", path: Some(found.as_bytes()) };
-            assert_eq!(
-                run(setup, Request::new(exec, argv![c"true"]).posix(&posix)),
-                0,
-                "{setup:?}"
-            );
+            let status = run(setup, Request::new(exec, argv![c"true"]).posix(&posix));
+            assert_eq!(status, 0, "{setup:?}");
             // Nothing is left to be executed.
             let none = format!("{long}:{long}");
             let exec = Exec::Search { name: c"true", path: Some(none.as_bytes()) };
             let error = failure(setup, Request::new(exec, argv![c"true"]).posix(&posix));
-            assert_eq!(
-                (error.step(), error.errno()),
-                (Step::Exec, Some(Errno::ENOENT)),
-                "{setup:?}"
-            );
+            let seen = (error.step(), error.errno());
+            assert_eq!(seen, (Step::Exec, Some(Errno::ENOENT)), "{setup:?}");
         }
     });
 }

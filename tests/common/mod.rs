@@ -376,7 +376,7 @@ impl Remains {
     /// Looks at this process, in an [`isolated`] test: other threads must be quiet.
     #[track_caller]
     pub(crate) fn look() -> Self {
-        assert!(alone_with().is_some(), "other tests open descriptors meanwhile");
+        assert_isolated();
         let status = std::fs::read_to_string("/proc/thread-self/status").expect("/proc");
         let signals = |key: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(key));
@@ -398,8 +398,10 @@ impl Remains {
     }
 }
 
-/// Whether there is any child of any kind, zombies included.
+/// Whether there is any child of any kind, zombies included, in an [`isolated`] test.
+#[track_caller]
 pub(crate) fn has_children() -> bool {
+    assert_isolated();
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL;
     // SAFETY: `siginfo_t` is integers.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
@@ -455,9 +457,10 @@ pub(crate) fn alone<F: FnOnce()>(test: F) {
 /// Names the one test of an isolated process.
 const ALONE: &str = "RAWSPAWN_TEST_ALONE";
 
-/// The test that this process is for, if it is isolated.
-fn alone_with() -> Option<std::ffi::OsString> {
-    std::env::var_os(ALONE)
+/// Fails in a test that is not [`isolated`], for what other tests would disturb.
+#[track_caller]
+fn assert_isolated() {
+    assert!(std::env::var_os(ALONE).is_some(), "the test is not isolated from the others");
 }
 
 #[track_caller]
@@ -466,7 +469,7 @@ fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
     let name = std::any::type_name::<F>();
     let name = name.strip_suffix("::{{closure}}").expect("a closure");
     let name = name.split_once("::").expect("a path").1;
-    if alone_with().is_some_and(|alone| alone == name) {
+    if std::env::var_os(ALONE).is_some_and(|alone| alone == name) {
         return test();
     }
     let exe = std::env::current_exe().expect("/proc");
@@ -493,7 +496,7 @@ fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
 /// Runs `test` in a fork of this process, for what cannot be taken back.
 #[track_caller]
 pub(crate) fn forked(test: impl FnOnce()) {
-    assert!(alone_with().is_some(), "threads of other tests are not in the fork");
+    assert_isolated();
     // SAFETY: In an isolated test this is the only thread that matters.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
