@@ -113,8 +113,8 @@ fn no_handler_runs_in_a_child_during_a_storm_of_signals() {
             });
             let _running = Running(&running);
             start_timer();
-            for setup in &setups {
-                for _ in rounds(each) {
+            for _ in rounds(each) {
+                for setup in &setups {
                     let mut request = Request::new(Exec::Path(exe), argv);
                     setup.apply(&mut request);
                     let spawned = request.spawn(&mut Room::new());
