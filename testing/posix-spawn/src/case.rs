@@ -124,7 +124,7 @@ pub(crate) fn cases() -> impl Strategy<Value = Case> {
     // More than are compiled on the stack, now and then.
     let actions = prop_oneof![40 => vec(action(), 0..8), 1 => vec(action(), 16..200)];
     let names =
-        ["child", "second", "denied", "format", "missing", "looping", "", "bin/child", "./file"];
+        ["child", "second", "denied", "format", "missing", "looping", "", "bin/child", "./report"];
     let program = prop_oneof![
         8 => Just("/tmp/rawspawn-posix/bin/child".to_owned()),
         12 => prop::sample::select(names.to_vec()).prop_map(str::to_owned),
