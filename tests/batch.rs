@@ -11,7 +11,7 @@ use rawspawn::{
 
 use crate::common::{
     Remains, Room, Running, can_detach, each_setup, fd_state, file_at, has_children, isolated,
-    may_change_credentials, open_and_close, open_fds, quick, rounds, test_children,
+    may_change_credentials, open_and_close, open_fds, quick, test_children,
 };
 
 fn kept<'a>(request: &mut Request<'a>) -> &'a Request<'a> {
@@ -158,7 +158,7 @@ fn jobs_have_their_descriptors_and_no_other_while_threads_open_some() {
                     .map(|(request, room)| request.plan(room).expect("a valid request"))
                     .collect();
                 let mut jobs: Vec<_> = plans.iter().cycle().take(16).map(Job::new).collect();
-                for _ in rounds(count / 16) {
+                for _ in 0..count / 16 {
                     spawn_all(&mut jobs);
                     for job in &mut jobs {
                         let mut process = job.take().expect("started").expect("a program");

@@ -13,8 +13,7 @@ use rawspawn::{
 use crate::common::gate::Gate;
 use crate::common::{
     Remains, Reporter, Room, Running, Setup, can_detach, core_kills_all, each_setup, file_at,
-    has_children, isolated, open_and_close, open_fds, quick, rounds, test_children,
-    with_credentials,
+    has_children, isolated, open_and_close, open_fds, quick, test_children, with_credentials,
 };
 
 /// Kernels that lack something, and modes: where a start may have to hold its caller.
@@ -478,7 +477,7 @@ fn threads_start_one_plan_while_others_open_descriptors() {
                 let (plan, running) = (&plan, Running(&running));
                 scope.spawn(move || {
                     let _running = running;
-                    for _ in rounds(count / 5) {
+                    for _ in 0..count / 5 {
                         let pending = [(); 5].map(|()| plan.start().expect("a start"));
                         for pending in pending {
                             let mut process = pending.finish().expect("a program");

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rawspawn::{Exec, Mode, Request, SigSet, Step};
 
 use crate::common::{
-    Remains, Room, Running, Setup, each_setup, failure, isolated, quick, report, rounds,
-    test_children,
+    Remains, Room, Running, Setup, each_setup, failure, isolated, quick, report, test_children,
 };
 
 /// Every signal that can have a handler, but those that C libraries keep.
@@ -113,8 +112,8 @@ fn no_handler_runs_in_a_child_during_a_storm_of_signals() {
             });
             let _running = Running(&running);
             start_timer();
-            for _ in rounds(each) {
-                for setup in &setups {
+            for setup in &setups {
+                for _ in 0..each {
                     let mut request = Request::new(Exec::Path(exe), argv);
                     setup.apply(&mut request);
                     let spawned = request.spawn(&mut Room::new());

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rawspawn::{Exec, Request};
 
 use crate::common::{
-    Remains, Room, Running, Setup, each_setup, fd_state, has_children, isolated, quick, rounds,
+    Remains, Room, Running, Setup, each_setup, fd_state, has_children, isolated, quick,
     test_children,
 };
 
@@ -45,7 +45,7 @@ fn spawn_from_all(setup: Setup, count: u32) {
                 let status = u8::try_from(10 + thread).expect("few threads");
                 let (exe, argv) = quick(status);
                 let mut room = Box::new(Room::new());
-                for _ in rounds(count / SPAWNERS) {
+                for _ in 0..count / SPAWNERS {
                     let mut request = Request::new(Exec::Path(exe), argv);
                     setup.apply(&mut request);
                     let spawned = request.spawn(&mut *room);

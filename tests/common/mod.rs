@@ -19,7 +19,6 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use rawspawn::{
     Buffer, CStrArray, CStrPtr, Error, Exec, Feature, Kernel, Mode, Modes, NsSet, Process, Request,
@@ -340,14 +339,6 @@ pub(crate) fn run(setup: Setup, request: &mut Request<'_>) -> i32 {
 pub(crate) fn test_children(default: u32) -> u32 {
     let asked = std::env::var("RAWSPAWN_TEST_CHILDREN").ok();
     asked.and_then(|asked| asked.parse().ok()).unwrap_or(default)
-}
-
-/// `count` rounds of a test with very many children: fewer, but a tenth of them at least, where
-/// a slow machine has not made them within a minute.
-pub(crate) fn rounds(count: u32) -> impl Iterator<Item = u32> {
-    let start = Instant::now();
-    (0..count)
-        .take_while(move |&done| done <= count / 10 || start.elapsed() < Duration::from_secs(60))
 }
 
 /// Counts down when it is dropped, by a panic too: what others go on for.
