@@ -461,8 +461,8 @@ static void signals_are_set(void)
 	request.signal_mask = &mask;
 	request.ignore_signals = RAWSPAWN_SIGNAL(SIGUSR2);
 	request.flags = RAWSPAWN_RESTORE_SIGNALS;
-	/* What whoever runs this in the background ignores. */
-	request.default_signals = RAWSPAWN_SIGNAL(2) | RAWSPAWN_SIGNAL(3);
+	/* What whoever runs this in the background or by nohup ignores. */
+	request.default_signals = RAWSPAWN_SIGNAL(1) | RAWSPAWN_SIGNAL(2) | RAWSPAWN_SIGNAL(3);
 	TEXT_IS(OUTPUT(&request), "SigBlk:\t0000000000000200\nSigIgn:\t0000000000000800\n");
 	request.signal_mask = &none;
 	ignore(SIGPIPE, 1);
