@@ -571,6 +571,12 @@ extern "C" fn report_if_asked() {
         let file = Path::new(std::ffi::OsStr::from_bytes(file));
         std::process::exit(i32::from(std::fs::write(file, text).is_err()));
     }
+    // The tests it is: they and their children die of what a shell has ignored by those
+    // that run in the background, and nohup(1) by all.
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: Before main; no handler is installed.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// The kinds of namespaces, and their names in `/proc/PID/ns`.
