@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 MULTIPROCESSING = os.path.join(os.path.dirname(__file__), "multiprocessing_suite.py")
@@ -27,7 +28,9 @@ TOTALS = re.compile(r"^Total tests: .*$|^Ran \d+ tests|^OK.*$", re.MULTILINE)
 def run(suite, *before):
     """Runs `suite`, and returns what it says of itself, and of its children."""
     command = [sys.executable, *before, *SUITES[suite]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    # In a directory of its own: some tests make one of a fixed name where they run.
+    with tempfile.TemporaryDirectory() as cwd:
+        done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=1200)
     text = done.stdout + done.stderr
     totals = TOTALS.findall(text)
     if done.returncode != 0 or not totals:
