@@ -538,12 +538,13 @@ impl Drop for TempDir {
     }
 }
 
-/// Runs before `main`: becomes the reporting child if the arguments say so.
+/// Runs before `main`: becomes the reporting or the quick child if the arguments say so,
+/// else prepares for tests.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = report_if_asked;
+static CONSTRUCTOR: extern "C" fn() = report_or_prepare;
 
-extern "C" fn report_if_asked() {
+extern "C" fn report_or_prepare() {
     #[cfg(not(feature = "std"))]
     {
         unsafe extern "C" {
@@ -571,8 +572,8 @@ extern "C" fn report_if_asked() {
         let file = Path::new(std::ffi::OsStr::from_bytes(file));
         std::process::exit(i32::from(std::fs::write(file, text).is_err()));
     }
-    // The tests it is: they and their children die of what a shell has ignored by those
-    // that run in the background, and nohup(1) by all.
+    // Else this runs tests, whose children are to die of signals. They must not inherit what
+    // nohup(1), or a shell for what runs in the background, has made ignored.
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
         // SAFETY: Before main; no handler is installed.
         unsafe { libc::signal(signal, libc::SIG_DFL) };

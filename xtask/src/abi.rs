@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::mem::offset_of;
 
 // Public and used there, not here.
-#[allow(dead_code, unreachable_pub)]
+#[expect(dead_code, unreachable_pub)]
 #[path = "../../c/src/abi.rs"]
 mod definitions;
 
 #[cfg(test)]
-#[allow(dead_code)] // as above
+#[expect(dead_code)] // as above
 #[path = "../../c/src/steps.rs"]
 mod steps;
 
