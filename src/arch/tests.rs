@@ -11,6 +11,7 @@ use super::{CloneArgs, Start, clone, clone3};
 use crate::errno::Errno;
 use crate::plan::Step;
 use crate::plan::op::{Arg, Call, EPILOGUE, Frame, Op, Saved, Tag, flags, sys};
+use crate::signal::SigSet;
 use crate::sys::{self, Target};
 
 /// Never valid as a descriptor.
@@ -42,6 +43,7 @@ fn exit(status: i32) -> Op<'static> {
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Exit(i32),
+    Killed(i32),
     Failed { op: usize, errno: i32 },
 }
 
@@ -74,11 +76,12 @@ fn run_by(newest: bool, ops: &[Op<'_>]) -> End {
     };
     let pid = i32::try_from(pid as isize).expect("a child");
     let info = sys::waitid(Target::Pid(pid), uapi::WEXITED, None).expect("our child");
-    assert_eq!(info.code, 1, "the child was killed by signal {}", info.status);
     // SAFETY: Written above, and by a child that is gone.
     let frame = unsafe { &*frame };
     let failed = frame.failed.load(Ordering::Relaxed);
-    let end = if failed.is_null() {
+    let end = if info.code != 1 {
+        End::Killed(info.status)
+    } else if failed.is_null() {
         End::Exit(info.status)
     } else {
         assert_eq!(info.status, 127, "the epilogue's status");
@@ -187,12 +190,33 @@ fn a_called_function_returns_like_a_system_call() {
 }
 
 #[test]
-fn the_epilogue_has_a_second_way_out() {
+fn the_epilogue_has_other_ways_out() {
     assert_eq!(EPILOGUE[0].nr as usize, sc::nr::EXIT_GROUP);
     assert_eq!(EPILOGUE[1].nr as usize, sc::nr::EXIT);
-    // What a filter that refuses the first would do.
-    let ops = [with(sys!(FCHDIR, BAD), Op::ok_any), EPILOGUE[1]];
-    assert_eq!(run(&ops), End::Exit(127));
+    // What a filter that refuses the first would do, and then one that refuses both.
+    let refused = with(sys!(FCHDIR, BAD), Op::ok_any);
+    assert_eq!(run(&[refused, EPILOGUE[1]]), End::Exit(127));
+    assert_eq!(run(&[refused, refused, EPILOGUE[2]]), End::Killed(uapi::SIGILL as i32));
+}
+
+#[test]
+fn an_op_can_run_for_each_signal_of_a_set() {
+    // 0 for the set of signals that it can be asked about: all.
+    let ask = |set| *op(sys!(RT_SIGACTION, Saved, 0, 0, 8)).for_each(set);
+    let none = SigSet::EMPTY;
+    assert_eq!(run(&[ask(SigSet::ALL), ask(none), ask(none.with(64)), exit(3)]), End::Exit(3));
+    // It is the number that the call is made with: that of an open descriptor, or of none.
+    let look = |set| *op(sys!(FCNTL, Saved, uapi::F_GETFD)).for_each(set);
+    assert_eq!(run(&[look(none.with(1).with(2)), exit(4)]), End::Exit(4));
+    let fails = End::Failed { op: 0, errno: 9 };
+    assert_eq!(run(&[look(none.with(1).with(2).with(64)), exit(4)]), fails);
+    // A failure is the end, and of the calls after it none is made.
+    let fail = *op(sys!(FCHDIR, Saved)).for_each(none.with(60).with(61));
+    assert_eq!(run(&[fail, exit(5)]), End::Failed { op: 0, errno: 9 });
+    // What comes after it starts as if nothing had been counted.
+    let mut last = exec(c"/nonexistent");
+    last.flags |= flags::LAST;
+    assert_eq!(run(&[ask(SigSet::ALL), last]), End::Failed { op: 1, errno: 2 });
 }
 
 /// The same as one of a search.
