@@ -12,7 +12,7 @@ use crate::errno::Errno;
 use crate::plan::Step;
 use crate::plan::op::{Arg, Call, EPILOGUE, Frame, Op, Saved, Tag, flags, sys};
 use crate::signal::SigSet;
-use crate::sys::{self, Target};
+use crate::sys;
 
 /// Never valid as a descriptor.
 const BAD: i32 = -1;
@@ -63,7 +63,7 @@ fn run_by(newest: bool, ops: &[Op<'_>]) -> End {
     let frame: *const Frame = page.cast();
     let start = Start { ops: ops.as_ptr(), frame };
     let signal = uapi::SIGCHLD as usize;
-    let pid = if newest && sys::clone3_exists() {
+    let pid = if newest && sys::clone3_version() != sys::Clone3::Missing {
         // SAFETY: All of it is integers.
         let mut args: uapi::clone_args = unsafe { core::mem::zeroed() };
         args.exit_signal = signal as u64;
@@ -75,16 +75,17 @@ fn run_by(newest: bool, ops: &[Op<'_>]) -> End {
         unsafe { clone(args, start) }
     };
     let pid = i32::try_from(pid as isize).expect("a child");
-    let info = sys::waitid(Target::Pid(pid), uapi::WEXITED, None).expect("our child");
+    let status = sys::wait4(pid, 0).expect("our child").expect("its end");
     // SAFETY: Written above, and by a child that is gone.
     let frame = unsafe { &*frame };
     let failed = frame.failed.load(Ordering::Relaxed);
-    let end = if info.code != 1 {
-        End::Killed(info.status)
+    let code = status.code().unwrap_or_default();
+    let end = if let Some(signal) = status.signal() {
+        End::Killed(signal)
     } else if failed.is_null() {
-        End::Exit(info.status)
+        End::Exit(code)
     } else {
-        assert_eq!(info.status, 127, "the epilogue's status");
+        assert_eq!(code, 127, "the epilogue's status");
         let offset = failed.addr() - ops.as_ptr().addr();
         let errno = frame.errno.load(Ordering::Relaxed) as i32;
         End::Failed { op: offset / size_of::<Op<'_>>(), errno }

@@ -42,7 +42,8 @@ pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<()
         let set = SigSet::from_bits(set & !SigSet::UNCHANGEABLE.bits());
         if let Some(first) = set.iter().next() {
             let tag = Tag::item(Step::SignalAction, first as usize);
-            plan.push(tag, sys!(RT_SIGACTION, Saved, Arg::ptr(action), 0, SIGSET_SIZE)).for_each(set);
+            plan.push(tag, sys!(RT_SIGACTION, Saved, Arg::ptr(action), 0, SIGSET_SIZE))
+                .for_each(set);
         }
     }
     Ok(())

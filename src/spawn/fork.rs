@@ -8,7 +8,7 @@
 use core::ffi::c_void;
 
 use super::around::{WAITS, Wanted};
-use super::{Frame, clone_flags, conclude, make, unnamed_pipe};
+use super::{Frame, clone_flags, make, unnamed_pipe};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
@@ -33,7 +33,7 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
         drop(writer);
         sys::wait_for_end_of_file(reader.raw());
     }
-    conclude(plan, frame, made)
+    made.conclude(plan)
 }
 
 /// Whether a pipe tells of the exec. Where a child sends no signal until then, `conclude`

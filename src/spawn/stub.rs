@@ -21,7 +21,8 @@ use linux_raw_sys::general as uapi;
 use linux_raw_sys::prctl as prctls;
 
 use super::around::{EXPOSES, SHARES_SCORE, Wanted, path_of};
-use super::{Frame, clone_flags, conclude, make, unnamed};
+use super::made::{cause, reap};
+use super::{Frame, clone_flags, make, unnamed};
 use crate::arch;
 use crate::argv;
 use crate::capability::{CapSet, Capabilities};
@@ -160,10 +161,9 @@ fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let ops = first_ops(plan, &mut memory, [reader.raw(), writer.raw(), memfd.raw()])?;
     let frame = Frame::new();
     let first = Plan { ops, ..*plan };
-    // SAFETY: As in `vfork`: the frame is new, and all of it outlives the child's stay,
-    // which `conclude` sees the end of.
+    // SAFETY: As in `vfork`: the frame is new, and all of it outlives the child's stay.
     let made = unsafe { make(&first, &frame, clone_flags(Mode::Stub, plan.shares_fds)) }?;
-    let process = conclude(&first, &frame, made)?;
+    let process = made.conclude(&first)?;
     drop((memfd, writer));
     if !wait_for_exec(process.pid(), reader.raw()) {
         return Err(Error::new(Step::Child, 0, Errno::EPERM));
@@ -172,13 +172,13 @@ fn run(plan: &Plan<'_>) -> Result<Process, Error> {
         Outcome::Done if has_executed(process.pid()) => Ok(process),
         Outcome::Failed(error) => {
             // Somebody who waits for every child may be faster.
-            let _ = sys::wait4(process.pid(), uapi::__WALL);
+            let _ = reap(process.pid());
             Err(error)
         }
         Outcome::Done | Outcome::Died => {
-            let status = sys::wait4(process.pid(), uapi::__WALL);
+            let status = reap(process.pid());
             let gone = Error::new(Step::Child, 0, Errno::ECHILD);
-            Err(status.ok().flatten().map_or(gone, |status| Error::died(super::cause(status))))
+            Err(status.ok().flatten().map_or(gone, |status| Error::died(cause(status))))
         }
     }
 }
@@ -229,7 +229,7 @@ fn wait_for_exec(pid: c_int, reader: RawFd) -> bool {
             return true;
         }
         let options = uapi::WSTOPPED | uapi::WNOHANG | uapi::WNOWAIT;
-        if sys::waitid(Target::Pid(pid), options, None).is_ok_and(|info| info.pid == pid) {
+        if sys::waitid(Target::Pid(pid), options, None).is_ok_and(|status| status.is_some()) {
             patience -= 1;
             let signal = if patience > 0 { uapi::SIGCONT } else { uapi::SIGKILL };
             let refused = sys::kill(pid, signal as c_int) == Err(Errno::EPERM);
