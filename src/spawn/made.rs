@@ -105,7 +105,8 @@ impl Made {
             Stay::Ended(cause) => return Err(Error::died(cause)),
             Stay::Executed(stop) => stop,
         };
-        if plan.mode != Mode::Fork && self.frame().tid.load(Ordering::Relaxed) == Frame::NO_TID {
+        let shares = plan.mode != Mode::Fork && !self.has_word;
+        if shares && self.frame().tid.load(Ordering::Relaxed) == Frame::NO_TID {
             // The kernel wrote it elsewhere: it is none, but an emulator that passed for one, and
             // what the child had to report is lost.
             Kernel::forget(Feature::SharedMemory);
