@@ -46,16 +46,13 @@ pub enum Feature {
     ShareFds = 512,
     /// A memfd can be executed: `memfd_create(2)`, Linux 3.17, and `execveat(2)`, 3.19.
     /// Refused where `vm.memfd_noexec` is 2, and by some security modules. Without it:
-    /// fork for a child with other credentials. Taken for granted until a spawn finds
-    /// that it is refused.
+    /// fork for a child with other credentials. That a memfd can be made is taken for granted
+    /// until a spawn finds that it is refused.
     ExecMemfd = 1024,
-    /// `execveat(2)`, Linux 3.19. Without it: a program by descriptor is executed by its path
-    /// in `/proc/self/fd`.
-    Execveat = 2048,
     /// A signal that dumps core ends the process that it is sent to, and no other that shares
     /// its memory: Linux 5.16. Without it: fork, or a stub, for a child with a seccomp filter,
     /// which may kill by such a signal.
-    OwnCoreDump = 4096,
+    OwnCoreDump = 2048,
 }
 
 /// What the running kernel offers.
@@ -64,7 +61,7 @@ pub struct Kernel(u32);
 
 impl Feature {
     /// Every feature.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::Clone3,
         Self::ClearSighand,
         Self::CloseRange,
@@ -76,7 +73,6 @@ impl Feature {
         Self::ClonePidfd,
         Self::ShareFds,
         Self::ExecMemfd,
-        Self::Execveat,
         Self::OwnCoreDump,
     ];
 }
@@ -94,7 +90,7 @@ impl Needs {
     pub(crate) const CLOSE: Self = Self(1 << 17);
     /// Whether there are pidfds.
     pub(crate) const PIDFD: Self = Self(1 << 18);
-    /// How a program is executed by a descriptor.
+    /// Whether a program is executed by a descriptor.
     pub(crate) const EXECVEAT: Self = Self(1 << 19);
     /// Whom a core dump ends.
     pub(crate) const CORE_DUMP: Self = Self(1 << 20);
@@ -116,10 +112,8 @@ impl Needs {
             | Feature::NoExitSignal => Self::CLONE,
             Feature::CloseRange | Feature::CloseRangeCloexec | Feature::ShareFds => Self::CLOSE,
             Feature::Pidfd | Feature::ClonePidfd => Self::PIDFD,
-            Feature::Execveat => Self::EXECVEAT,
+            Feature::ExecMemfd => Self::EXECVEAT,
             Feature::OwnCoreDump => Self::CORE_DUMP,
-            // Found out by spawns.
-            Feature::ExecMemfd => Self(0),
         };
         let asked = Feature::ALL.into_iter().filter(|feature| self.has(group(*feature)));
         asked.fold(0, |bits, feature| bits | feature as u32)
@@ -136,7 +130,7 @@ static KNOWN: AtomicU32 = AtomicU32::new(0);
 
 impl Kernel {
     /// A kernel that offers everything.
-    pub const NEWEST: Self = Self(8191);
+    pub const NEWEST: Self = Self(4095);
 
     /// What the running kernel offers, found out by the first call in this
     /// process: some harmless calls and, where `clone3` is missing, a child that exits at once. (No
@@ -181,16 +175,20 @@ impl Kernel {
     #[cfg(feature = "alloc")]
     pub(crate) fn still(self, needs: Needs) -> Self {
         let none = u32::MAX;
-        let asks = |group, feature| needs.has(group) && self.has(feature);
-        let marks = || sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_ok();
-        let closes = || sys::close_range(none, none, 0).is_ok();
-        let is_so = if asks(Needs::CLOSE, Feature::CloseRangeCloexec) {
-            marks()
-        } else {
-            !asks(Needs::CLOSE, Feature::CloseRange) || closes()
+        let flags = match self.has(Feature::CloseRangeCloexec) {
+            true => CLOSE_RANGE_CLOEXEC,
+            false => 0,
         };
-        let executes = !asks(Needs::EXECVEAT, Feature::Execveat) || sys::execveat_exists();
-        if is_so && executes { self } else { Self::find_anew(needs).unwrap_or(self) }
+        let asks = needs.has(Needs::CLOSE) && self.has(Feature::CloseRange);
+        if !asks || sys::close_range(none, none, flags).is_ok() {
+            return self;
+        }
+        Self::find_anew(needs).map_or(self, |now| self.and(now))
+    }
+
+    /// What both offer.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Finds out what is not `known` yet.
@@ -215,11 +213,9 @@ impl Kernel {
             }
         }
         let no_pidfd = || sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full());
-        if needs.has(Needs::PIDFD) && no_pidfd() {
-            self = self.without(Feature::Pidfd);
-        }
+        let no_open = needs.has(Needs::PIDFD) && no_pidfd();
         if needs.has(Needs::EXECVEAT) && !sys::execveat_exists() {
-            self = self.without(Feature::Execveat);
+            self = self.without(Feature::ExecMemfd);
         }
         if needs.has(Needs::CORE_DUMP) && !sys::release_is_at_least(5, 16) {
             self = self.without(Feature::OwnCoreDump);
@@ -230,6 +226,12 @@ impl Kernel {
                 Clone3::Missing => self = self.without(Feature::Clone3),
                 Clone3::First => self = self.without(Feature::ClearSighand),
                 Clone3::Newer => {}
+            }
+            if no_open {
+                // All that have clone3 have pidfds: a filter refuses one way to them.
+                let by_clone = self.0 & Feature::ClonePidfd as u32;
+                let by_clone = if self.has(Feature::Clone3) { by_clone } else { 0 };
+                self = Self(self.without(Feature::Pidfd).0 | by_clone);
             }
             // Where there is clone3 it is Linux that answers, and no emulator.
             if by_child || !self.has(Feature::Clone3) {
@@ -275,7 +277,6 @@ impl Kernel {
             // Who does not suspend the parent must not share with it.
             Feature::Suspends => Feature::SharedMemory as u32 | Feature::ShareFds as u32,
             Feature::Pidfd => Feature::ClonePidfd as u32,
-            Feature::Execveat => Feature::ExecMemfd as u32,
             _ => 0,
         };
         Self(self.0 & !(feature as u32 | hangs_on_it))

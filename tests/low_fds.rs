@@ -1,26 +1,35 @@
 //! Low numbers that stand for high ones: the child has the same, and so has the parent
 //! afterwards.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use rawspawn::{Errno, Exec, FdAction, LowFds, Request, Step};
+use rawspawn::{Errno, Exec, Fd, FdAction, LowFds, Request, Step, argv};
 
-use crate::common::{
-    Remains, Reporter, Room, each_setup, fd_state, file_at, isolated, open_fds, quick,
-};
+use crate::common::{Remains, Reporter, Room, each_setup, fd_state, isolated, open_fds, quick};
+
+/// A pipe whose reading end is at `fd`, and its writing end.
+fn pipe_at(fd: i32) -> (OwnedFd, Fd) {
+    let (reader, writer) = rawspawn::pipe().expect("a pipe");
+    // SAFETY: Descriptors only.
+    let there = unsafe { libc::dup3(reader.raw(), fd, libc::O_CLOEXEC) };
+    assert_eq!(there, fd, "dup3");
+    // SAFETY: Just made, and ours.
+    (unsafe { OwnedFd::from_raw_fd(there) }, writer)
+}
 
 /// Where the sources are: far above 256, and apart from each other.
 const HIGH: [i32; 3] = [700, 801, 902];
 
-fn high_files() -> Vec<OwnedFd> {
-    HIGH.into_iter().map(file_at).collect()
+fn high_pipes() -> Vec<(OwnedFd, Fd)> {
+    HIGH.into_iter().map(pipe_at).collect()
 }
 
 #[test]
 fn the_child_has_what_it_has_without() {
     isolated(|| {
         let before = Remains::look();
-        let files = high_files();
+        let files = high_pipes();
         // Swapped with a low one, twice the same, onto itself, and a low source.
         let actions = [
             FdAction::Map { parent_fd: 700, child_fd: 5 },
@@ -56,7 +65,7 @@ fn the_child_has_what_it_has_without() {
 #[test]
 fn a_source_that_is_not_open_is_still_the_error() {
     isolated(|| {
-        let _files = high_files();
+        let _files = high_pipes();
         let low = LowFds::claim(4).expect("low numbers");
         let (exe, argv) = quick(0);
         for setup in each_setup() {
@@ -84,8 +93,8 @@ fn threads_share_low_numbers_and_go_on_without() {
             for thread in 0..6 {
                 let low = &low;
                 scope.spawn(move || {
-                    let file = file_at(300 + thread);
-                    let asked = fd_state(file.as_raw_fd()).expect("open");
+                    let (pipe, _writer) = pipe_at(300 + thread);
+                    let asked = fd_state(pipe.as_raw_fd()).expect("open");
                     let actions = [FdAction::Map { parent_fd: 300 + thread, child_fd: 0 }];
                     for _ in 0..20 {
                         let reporter = Reporter::new(&[]);
@@ -118,5 +127,50 @@ fn low_numbers_are_claimed_and_given_back() {
         drop(low);
         assert_eq!(open_fds(), before);
         assert_eq!(LowFds::claim(LowFds::MOST + 1).expect_err("too many"), Errno::EINVAL);
+    });
+}
+
+/// Whether some process, this one included, has a lock of fcntl(2) on the file of `fd`.
+fn is_locked(fd: i32) -> bool {
+    // SAFETY: All of it is integers.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = libc::F_WRLCK as i16;
+    // Asked for a lock of the file's own, which is none of this process's.
+    // SAFETY: The kernel reads and writes one `flock`.
+    assert_eq!(unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &raw mut lock) }, 0);
+    lock.l_type != libc::F_UNLCK as i16
+}
+
+#[test]
+fn record_locks_of_the_parent_survive() {
+    isolated(|| {
+        let low = LowFds::claim(4).expect("low numbers");
+        let name = std::env::temp_dir().join(format!("rawspawn-lock-{}", std::process::id()));
+        let file = File::create(&name).expect("a file");
+        std::fs::remove_file(&name).expect("our own file");
+        let (reader, writer) = rawspawn::pipe().expect("a pipe");
+        // A lock on a pipe is a rare thing, and not to be lost either.
+        for locked in [file.as_raw_fd(), writer.raw()] {
+            // SAFETY: All of it is integers.
+            let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+            lock.l_type = libc::F_WRLCK as i16;
+            // SAFETY: The kernel reads one `flock`.
+            assert_eq!(unsafe { libc::fcntl(locked, libc::F_SETLK, &raw const lock) }, 0);
+            // SAFETY: Descriptors only.
+            let high = unsafe { libc::fcntl(locked, libc::F_DUPFD_CLOEXEC, 600) };
+            assert!(high >= 600 && is_locked(high));
+            let fds = [FdAction::Map { parent_fd: high, child_fd: 1 }];
+            let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+            request.env(argv![]).fds(&fds);
+            for spawn in 0..2 {
+                let spawned = match spawn {
+                    0 => request.spawn(&mut Room::new()),
+                    _ => request.spawn_with(&low, &mut Room::new()),
+                };
+                assert!(spawned.expect("a child").wait().expect("our child").success());
+                assert!(is_locked(high), "lost by spawn {spawn} of {locked}");
+            }
+        }
+        drop(reader);
     });
 }

@@ -166,7 +166,11 @@ impl Stages {
 /// - Signals are set, the others closed and the mask opened when nothing is
 ///   left but exec.
 fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
-    let stages = &input.request.stages;
+    let Input { request, kernel, .. } = input;
+    if request.pidfd && !kernel.has(Feature::Pidfd) && !kernel.has(Feature::ClonePidfd) {
+        return Err(Error::new(Step::Pidfd, 0, Errno::ENOSYS));
+    }
+    let stages = &request.stages;
     fds::drop_high(plan, input);
     stages.ask(Stages::ARRIVE, Stages::HOOK, plan, input)?;
     signals::actions(plan, input)?;
@@ -186,9 +190,6 @@ pub(crate) fn compile<'a>(
     let Input { request, kernel, mode, .. } = *input;
     let mut writer = Writer::new(storage);
     steps(&mut writer, input)?;
-    if request.pidfd && !kernel.has(Feature::Pidfd) {
-        return Err(Error::new(Step::Pidfd, 0, Errno::ENOSYS));
-    }
     let shares_fds = input.last_copied.is_some();
     let needs_stack = writer.needs_stack();
     let stub_at = writer.stub_at();

@@ -182,7 +182,7 @@ enum Stay {
 /// A child that this process traces answers to any question, and by its stops too. It has
 /// executed something then: a parent that waits for the exec sees no earlier one. `is_traced`: it
 /// may well be so, and its stop is left to whoever waits for it.
-fn end_of_stay(frame: &Frame, pid: c_int, is_traced: bool) -> Stay {
+fn end_of_stay(frame: &Frame, pid: c_int, mut is_traced: bool) -> Stay {
     let mut options = uapi::__WCLONE | uapi::WNOHANG;
     loop {
         let status = if is_traced {
@@ -198,6 +198,8 @@ fn end_of_stay(frame: &Frame, pid: c_int, is_traced: bool) -> Stay {
                 return Stay::Ended(cause(status));
             }
             Ok(Some(stop)) => return Stay::Executed((!is_traced).then_some(stop)),
+            // By a filter, that refuses the one way to ask.
+            Err(Errno::ENOSYS | Errno::EPERM) if is_traced => is_traced = false,
             Err(_) => return Stay::Executed(None),
             // It failed, and all that it still does is to exit.
             Ok(None) if frame.errno.load(Ordering::Acquire) != 0 => options &= !uapi::WNOHANG,

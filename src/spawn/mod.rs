@@ -43,7 +43,7 @@ use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Buffer, Needed, Plan, Step, Storage};
 use crate::posix::PosixSpawn;
 use crate::process::Process;
-use crate::request::{Exec, FdAction, OtherFds, RawFd, Request};
+use crate::request::{FdAction, OtherFds, RawFd, Request};
 use crate::signal::SigSet;
 use crate::status::WaitStatus;
 use crate::sys;
@@ -139,7 +139,7 @@ impl Request<'_> {
         };
         also(kernel.without(Feature::ExecMemfd));
         if self.kernel.is_none() {
-            let old = kernel.without(Feature::Clone3).without(Feature::Execveat);
+            let old = kernel.without(Feature::Clone3);
             for without in LESS {
                 let without = |kernel: Kernel| without.iter().fold(kernel, |k, f| k.without(*f));
                 // A few options need clone3.
@@ -157,7 +157,8 @@ impl Request<'_> {
             mask: opens_mask(self, kernel, around).then_some(SigSet::EMPTY),
             // Some that are, and some that are not.
             ignored: SigSet::from_bits(u64::MAX / 3),
-            pid: 0,
+            // What it is checked against makes no difference, but whether it is.
+            pid: 1,
             pgrp: 0,
             sources_open: true,
             around,
@@ -176,11 +177,10 @@ impl Request<'_> {
     fn needs(&self) -> Needs {
         let closes_more = || self.posix.is_some_and(PosixSpawn::closes_from);
         let closes = self.other_fds == OtherFds::Close || self.cgroup.is_some() || closes_more();
-        let by_fd = self.stub.is_some() || matches!(self.exec, Exec::Fd(_));
         Needs::CLONE
             .and(Needs::CLOSE, closes)
             .and(Needs::PIDFD, self.pidfd)
-            .and(Needs::EXECVEAT, by_fd)
+            .and(Needs::EXECVEAT, self.stub.is_some())
             .and(Needs::CORE_DUMP, self.seccomp.is_some())
     }
 
@@ -233,7 +233,6 @@ impl Request<'_> {
         let may_repeat = match error.step() {
             Step::Clone => refused,
             Step::CloseOthers | Step::NewNamespaces | Step::FileAction => refused && self.is_pure(),
-            Step::Exec => refused && matches!(self.exec, Exec::Fd(_)) && self.is_pure(),
             // By a filter that has somebody answer for the kernel, which works in the parent.
             Step::Child => {
                 let sigsys = Cause::Killed(uapi::SIGSYS as u8);
@@ -244,7 +243,7 @@ impl Request<'_> {
         if !may_repeat || self.kernel.is_some() {
             return None;
         }
-        let now = Kernel::find_anew(self.needs()).ok()?;
+        let now = kernel.and(Kernel::find_anew(self.needs()).ok()?);
         (now != kernel).then_some(now)
     }
 

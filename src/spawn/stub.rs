@@ -229,13 +229,20 @@ fn wait_for_exec(pid: c_int, reader: RawFd) -> bool {
             return true;
         }
         let options = uapi::WSTOPPED | uapi::WNOHANG | uapi::WNOWAIT;
-        if sys::waitid(Target::Pid(pid), options, None).is_ok_and(|status| status.is_some()) {
-            patience -= 1;
-            let signal = if patience > 0 { uapi::SIGCONT } else { uapi::SIGKILL };
-            let refused = sys::kill(pid, signal as c_int) == Err(Errno::EPERM);
-            if refused && patience <= 0 {
-                return false;
+        match sys::waitid(Target::Pid(pid), options, None) {
+            Ok(Some(_)) => {
+                patience -= 1;
+                let signal = if patience > 0 { uapi::SIGCONT } else { uapi::SIGKILL };
+                let refused = sys::kill(pid, signal as c_int) == Err(Errno::EPERM);
+                if refused && patience <= 0 {
+                    return false;
+                }
             }
+            // A filter refuses the question. Who is not stopped does not mind.
+            Err(Errno::ENOSYS | Errno::EPERM) => {
+                let _ = sys::kill(pid, uapi::SIGCONT as c_int);
+            }
+            _ => {}
         }
     }
     true
@@ -257,7 +264,8 @@ enum Outcome {
 /// there is no telling.
 fn has_executed(pid: c_int) -> bool {
     let mut buffer = [0u8; 64];
-    let known = sys::read_link(path_of(pid, b"/exe", &mut buffer)) != Err(Errno::ENOENT);
+    // Who may not trace the child may not read this, and does not know by it.
+    let known = sys::read_link(path_of(pid, b"/exe", &mut buffer)).is_ok();
     known || {
         let comm = sys::open(path_of(pid, b"/comm", &mut buffer), uapi::O_RDONLY | uapi::O_CLOEXEC);
         let name = comm.map(Fd::new).and_then(|comm| {
