@@ -198,6 +198,7 @@ pub(crate) fn compile<'a>(
         mode,
         reason,
         pidfd: request.pidfd,
+        leave_dead: request.leave_dead,
         cgroup: limits::born_in(request, kernel),
         #[cfg(feature = "alloc")]
         exec_fd: request.exec_fd,

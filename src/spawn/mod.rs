@@ -338,10 +338,18 @@ unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Resul
     Ok(Made { pid: result?, pidfd: (pidfd >= 0).then(|| Fd::new(pidfd)) })
 }
 
-/// The flags that make a child in `mode`.
-const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
+/// The flags that make a child of `plan` in `mode`, and its exit signal where clone(2) has it.
+const fn clone_flags(plan: &Plan<'_>, mode: Mode, shares_fds: bool) -> u32 {
+    let signal = if plan.leave_dead { uapi::SIGCHLD } else { 0 };
+    flags_of(mode, shares_fds, plan.leave_dead) | signal
+}
+
+/// The same without the signal. `clears_tid`: the kernel says when a child has left memory that
+/// it shares.
+const fn flags_of(mode: Mode, shares_fds: bool, clears_tid: bool) -> u32 {
+    let clear = if clears_tid { uapi::CLONE_CHILD_CLEARTID } else { 0 };
     let memory = match mode {
-        Mode::Vfork | Mode::Stub => uapi::CLONE_VM | uapi::CLONE_VFORK,
+        Mode::Vfork | Mode::Stub => uapi::CLONE_VM | uapi::CLONE_VFORK | clear,
         Mode::Fork => uapi::CLONE_VFORK,
         Mode::Detached => uapi::CLONE_VM | uapi::CLONE_CHILD_CLEARTID,
     };
@@ -351,6 +359,7 @@ const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
 
 /// What a child is to be made with.
 struct Wishes<'w> {
+    /// With an exit signal, or 0 for none until exec, in the lowest byte.
     flags: u32,
     cgroup: Option<RawFd>,
     pids: &'w [c_int],
@@ -373,7 +382,9 @@ unsafe fn clone(
     let pidfd = pidfd.map_or(ptr::null_mut(), ptr::from_mut);
     // SAFETY: `frame` is live, says the caller.
     let child_tid = unsafe { &raw const (*start.frame).tid }.cast::<u32>();
-    let exit_signal = if kernel.has(Feature::NoExitSignal) { 0 } else { uapi::SIGCHLD };
+    let asked = flags & uapi::CSIGNAL;
+    let exit_signal = if kernel.has(Feature::NoExitSignal) { asked } else { uapi::SIGCHLD };
+    flags &= !uapi::CSIGNAL;
     let raw = if kernel.has(Feature::Clone3) {
         let clear = if kernel.has(Feature::ClearSighand) { uapi::CLONE_CLEAR_SIGHAND } else { 0 };
         let into = if cgroup.is_some() { uapi::CLONE_INTO_CGROUP } else { 0 };
@@ -413,7 +424,12 @@ unsafe fn clone(
 /// Reads what became of a child that has left the parent's memory, or soon will.
 fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error> {
     let Made { pid, pidfd } = made;
-    let asks = plan.kernel.has(Feature::NoExitSignal);
+    // A child that is left when it is dead has an exit signal from the start. Its word says
+    // that it has left this memory, and what it failed in stands in its frame.
+    if plan.leave_dead && plan.mode != Mode::Fork {
+        wait_until_gone(frame, pid);
+    }
+    let asks = plan.kernel.has(Feature::NoExitSignal) && !plan.leave_dead;
     let end = if asks { end_before_exec(frame, pid) } else { None };
     if let Some(error) = failure(plan, frame) {
         if end.is_none() {
@@ -529,7 +545,7 @@ fn probe_child(mut kernel: Kernel) -> Result<Kernel, Errno> {
     let mode = if kernel.has(Feature::SharedMemory) { Mode::Vfork } else { Mode::Fork };
     let shares_fds = kernel.has(Feature::ShareFds);
     let ops = if shares_fds { PROBE } else { EPILOGUE };
-    let flags = clone_flags(mode, shares_fds) | uapi::CLONE_CHILD_CLEARTID;
+    let flags = flags_of(mode, shares_fds, true);
     let mut pidfd = -1;
     let mut wants_pidfd = kernel.has(Feature::ClonePidfd);
     let pid = loop {
