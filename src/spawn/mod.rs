@@ -498,8 +498,9 @@ const PAUSE: u32 = 100_000;
 /// Finds out what clone(2) offers here, with children that exit at once.
 pub(crate) fn probe(known: Kernel) -> Result<Kernel, Error> {
     let failed = |errno| Error::new(Step::Clone, 0, errno);
-    // Handlers that the kernel does not clear must not run.
-    let mask = sys::set_signal_mask(SigSet::ALL).map_err(failed)?;
+    // Handlers that the kernel does not clear must not run, but for one that answers a filter's trap.
+    let signals = SigSet::ALL.without(uapi::SIGSYS as c_int);
+    let mask = sys::set_signal_mask(signals).map_err(failed)?;
     let result = probe_clone(known);
     let _ = sys::set_signal_mask(mask);
     result.map_err(failed)
