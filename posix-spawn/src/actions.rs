@@ -35,6 +35,11 @@ struct Block {
     used: usize,
 }
 
+/// Where the actions of `block` are.
+fn behind(block: *mut Block) -> *mut FileAction<'static> {
+    block.wrapping_add(1).cast()
+}
+
 /// What C libraries take for the one action that there is, and fail at with `EBADF`; and what no
 /// action of theirs is, as they take no such descriptors. It is no longer than the shortest of
 /// theirs.
@@ -61,18 +66,14 @@ impl FileActions {
         // SAFETY: It is ours.
         let used = unsafe { (*block).used };
         // SAFETY: As many have been written behind it.
-        Ok(unsafe { slice::from_raw_parts(block.add(1).cast(), used) })
+        Ok(unsafe { slice::from_raw_parts(behind(block), used) })
     }
 
     /// Appends `action`.
     fn push(&mut self, action: FileAction<'static>) -> Result<(), Errno> {
         let old = self.block()?;
-        let (used, room) = if old.is_null() {
-            (0, 0)
-        } else {
-            // SAFETY: It is ours.
-            unsafe { ((*old).used, (*old).room) }
-        };
+        // SAFETY: NULL, or ours.
+        let (used, room) = unsafe { old.as_ref() }.map_or((0, 0), |block| (block.used, block.room));
         if used == room {
             let room = room.saturating_mul(2).max(8);
             let size = room.checked_mul(size_of::<FileAction<'_>>());
@@ -86,8 +87,8 @@ impl FileActions {
             // SAFETY: There is room for it.
             unsafe { self.block.write(Block { sign: SIGN, room, used }) };
         }
-        // SAFETY: Behind it is room for one more.
-        let place = unsafe { self.block.add(1).cast::<FileAction<'_>>().add(used) };
+        // SAFETY: There is room for one more.
+        let place = unsafe { behind(self.block).add(used) };
         // SAFETY: As above.
         unsafe { place.write(action) };
         // SAFETY: It is ours.
