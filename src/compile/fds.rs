@@ -249,7 +249,7 @@ pub(super) fn tells_of_exec(Input { request, kernel, mode, caller, .. }: &Input<
     request.tells_of_exec()
         || match mode {
             Mode::Stub => true,
-            Mode::Fork => tells_by_pipe(*kernel, caller.around, request.leave_dead),
+            Mode::Fork => tells_by_pipe(*kernel, caller.around, request.leave_dead.is_some()),
             Mode::Vfork | Mode::Detached => false,
         }
 }

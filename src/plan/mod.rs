@@ -31,8 +31,8 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
 use crate::request::RawFd;
-use crate::spawn::Stub;
 use crate::spawn::around::Around;
+use crate::spawn::{LeaveDead, Stub};
 use calls::Kind;
 use op::{Arg, Call, IntoArg, Op, Tag, flags, flags_of};
 
@@ -217,7 +217,7 @@ pub struct Plan<'a> {
     /// The parent gets a pidfd.
     pub(crate) pidfd: bool,
     /// A child that dies before its exec is left to be waited for.
-    pub(crate) leave_dead: bool,
+    pub(crate) leave_dead: Option<LeaveDead>,
     /// The child is made in this cgroup.
     pub(crate) cgroup: Option<RawFd>,
     /// The parent gets a descriptor that tells of the exec.

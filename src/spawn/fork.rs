@@ -22,7 +22,7 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let failed = |errno| Error::new(Step::Report, 0, errno);
     let page = SharedFrame::new().map_err(failed)?;
     let frame = page.frame();
-    let pipe = if tells_by_pipe(plan.kernel, plan.around.wanted, plan.leave_dead) {
+    let pipe = if tells_by_pipe(plan.kernel, plan.around.wanted, plan.leave_dead.is_some()) {
         Some(unnamed_pipe(plan).map_err(failed)?)
     } else {
         None

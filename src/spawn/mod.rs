@@ -340,8 +340,8 @@ unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Resul
 
 /// The flags that make a child of `plan` in `mode`, and its exit signal where clone(2) has it.
 const fn clone_flags(plan: &Plan<'_>, mode: Mode, shares_fds: bool) -> u32 {
-    let signal = if plan.leave_dead { uapi::SIGCHLD } else { 0 };
-    flags_of(mode, shares_fds, plan.leave_dead) | signal
+    let signal = if plan.leave_dead.is_some() { uapi::SIGCHLD } else { 0 };
+    flags_of(mode, shares_fds, plan.leave_dead.is_some()) | signal
 }
 
 /// The same without the signal. `clears_tid`: the kernel says when a child has left memory that
@@ -426,10 +426,10 @@ fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error
     let Made { pid, pidfd } = made;
     // A child that is left when it is dead has an exit signal from the start. Its word says
     // that it has left this memory, and what it failed in stands in its frame.
-    if plan.leave_dead && plan.mode != Mode::Fork {
-        wait_until_gone(frame, pid);
+    if let (Some(wait), Mode::Vfork | Mode::Stub | Mode::Detached) = (plan.leave_dead, plan.mode) {
+        wait(frame, pid);
     }
-    let asks = plan.kernel.has(Feature::NoExitSignal) && !plan.leave_dead;
+    let asks = plan.kernel.has(Feature::NoExitSignal) && plan.leave_dead.is_none();
     let end = if asks { end_before_exec(frame, pid) } else { None };
     if let Some(error) = failure(plan, frame) {
         if end.is_none() {
@@ -605,6 +605,10 @@ fn wait_until_gone(frame: &Frame, pid: c_int) {
         }
     }
 }
+
+/// What a request brings along whose child is left when it is dead: the wait for its word.
+pub(crate) type LeaveDead = fn(&Frame, c_int);
+pub(crate) const LEAVE_DEAD: LeaveDead = wait_until_gone;
 
 /// How long to wait for the kernel's word before it is asked, in nanoseconds.
 const PATIENCE: u32 = 10_000_000;

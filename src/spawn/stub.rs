@@ -169,7 +169,7 @@ fn run(plan: &Plan<'_>) -> Result<Process, Error> {
         return Err(Error::new(Step::Child, 0, Errno::EPERM));
     }
     match stub.outcome(reader.raw()) {
-        Outcome::Done | Outcome::Died if plan.leave_dead => Ok(process),
+        Outcome::Done | Outcome::Died if plan.leave_dead.is_some() => Ok(process),
         Outcome::Done if has_executed(process.pid()) => Ok(process),
         Outcome::Failed(error) => {
             // Somebody who waits for every child may be faster.
