@@ -11,7 +11,8 @@ use rawspawn::{
 
 use crate::common::seccomp::killing;
 use crate::common::{
-    Remains, Room, Setup, core_kills_all, each_setup, failure, isolated, quick, without_stub,
+    Remains, Room, Setup, core_kills_all, each_setup, failure, has_children, isolated, quick,
+    without_stub,
 };
 
 /// The setups in which a core dump before the exec ends the child alone.
@@ -177,6 +178,32 @@ fn what_fails_is_an_error_with_its_step_and_is_reaped() {
                 .expect_err("nonexistent"),
         );
         before.assert_unchanged();
+    });
+}
+
+#[test]
+fn somebody_who_waits_for_every_child_hides_no_error() {
+    isolated(|| {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // SAFETY: A status is not asked for.
+                    unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+                }
+            });
+            let _done = Done(&done);
+            for setup in each_setup() {
+                for _ in 0..30 {
+                    let mut request = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
+                    setup.apply(request.leave_dead(true));
+                    let error = request.spawn(&mut Room::new()).expect_err("nonexistent");
+                    let seen = (error.step(), error.errno());
+                    assert_eq!(seen, (Step::Exec, Some(Errno::ENOENT)), "{setup:?}");
+                }
+            }
+        });
+        assert!(!has_children());
     });
 }
 
