@@ -66,6 +66,7 @@ fn a_child_that_is_killed_at_its_exec_is_a_success_in_every_mode() {
     });
 }
 
+#[cfg(feature = "alloc")]
 #[test]
 fn a_child_that_is_killed_is_a_success_by_every_door() {
     isolated(|| {
@@ -154,7 +155,7 @@ fn what_fails_is_an_error_with_its_step_and_is_reaped() {
     isolated(|| {
         let before = Remains::look();
         let failed = |error: Error| {
-            assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)))
+            assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)));
         };
         for setup in each_setup() {
             let mut request = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
@@ -162,6 +163,7 @@ fn what_fails_is_an_error_with_its_step_and_is_reaped() {
         }
         let mut request = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
         request.env(argv![]).leave_dead(true);
+        #[cfg(feature = "alloc")]
         failed(request.start().and_then(rawspawn::Pending::finish).expect_err("nonexistent"));
         let mut room = Room::new();
         let plan = request.plan(&mut room).expect("a plan");
@@ -179,6 +181,19 @@ fn what_fails_is_an_error_with_its_step_and_is_reaped() {
         );
         before.assert_unchanged();
     });
+}
+
+#[test]
+fn a_plan_says_that_its_child_has_a_signal() {
+    for setup in each_setup() {
+        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+        setup.apply(request.env(argv![]).leave_dead(true));
+        let mut room = Room::new();
+        let text = request.plan(&mut room).expect("a plan").to_string();
+        let clears = text.contains("|CLONE_CHILD_CLEARTID|SIGCHLD");
+        assert!(text.contains("|SIGCHLD"), "{text}");
+        assert_eq!(clears, setup.mode != Mode::Fork, "{text}");
+    }
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl fmt::Display for Plan<'_> {
             Mode::Fork if self.around.wanted.has(WAITS) => "fork",
             Mode::Fork => "fork: CLONE_VFORK",
         })?;
+        f.write_str(match (self.leave_dead, self.mode) {
+            (None, _) => "",
+            (Some(_), Mode::Vfork | Mode::Stub) => "|CLONE_CHILD_CLEARTID|SIGCHLD",
+            (Some(_), Mode::Fork | Mode::Detached) => "|SIGCHLD",
+        })?;
         if self.around.flags() != 0 {
             f.write_char('|')?;
             argument(f, Namespaces, Arg::int(self.around.flags() as isize))?;

@@ -55,10 +55,11 @@ impl Request<'_> {
     ///   many processes.
     /// - the errors of the options that were set.
     /// - [`Step::Exec`] with the errors of execve(2).
-    /// - [`Step::Child`]: the child died before it executed the program.
+    /// - [`Step::Child`]: the child died before it executed the program, and is not to be left
+    ///   ([`leave_dead`](Self::leave_dead)).
     ///
     /// The child of a spawn that failed is gone, has sent no `SIGCHLD`, and was
-    /// no child to a `waitpid(-1)` of another thread.
+    /// no child to a `waitpid(-1)` of another thread, but for one that would have been left.
     ///
     /// # Kernel
     ///
