@@ -5,7 +5,8 @@
 //        x22  0
 //   uses x0-x5 x8 x9 x10          each op
 //        x23  result kept for a later op; among exec ops, errno of the last one
-//        x22  errno of the exec to report, bit 16 set once a strong one is kept
+//        x22  errno of the exec to report, bit 16 set once a strong one is kept;
+//             0 before an exec op, but within an op for each signal: its number
 //        x24  the op that x22 belongs to
 //
 // No stack, no thread pointer, no memory but ops (read) and frame (written on
@@ -24,7 +25,9 @@
         .set    EACCES, 13
         .set    EPROTO, 71
 
-        .set    UNLESS_SAME, 255
+        .set    UNLESS_SAME, 255        // Op.guard, where it is no errno
+        .set    EACH,   254
+        .set    TRAP,   253
 
         .section .text.rawspawn_child,"ax",%progbits
         .globl  rawspawn_child
@@ -38,8 +41,10 @@ rawspawn_child:
         ldrb    w10, [x20, #6]          // Op.flags, for the whole op
         ldrb    w9, [x20, #7]           // Op.guard: run only after this errno
         cbz     w9, .Lrun
-        cmp     w9, #UNLESS_SAME
-        b.eq    .Lunless_same
+        cmp     w9, #EACH
+        b.hs    .Lspecial
+        cmp     w9, #TRAP
+        b.eq    .Ltrap
         cmp     w9, w23
         b.ne    .Lskip
 .Lrun:
@@ -71,13 +76,34 @@ rawspawn_child:
         add     x20, x20, #64
         b       .Lop
 
+.Lspecial:
+        b.ne    .Lunless_same
+        ldr     x9, [x20, #40]
+.Lsignal:
+        cmp     w22, #64
+        b.eq    .Llast_signal
+        lsr     x8, x9, x22
+        add     w22, w22, #1            // the first signal is 1
+        tbz     x8, #0, .Lsignal
+        mov     w23, w22                // and by USE the first argument
+        b       .Lrun
+.Llast_signal:
+        mov     w22, wzr
+        b       .Lnext
+
 .Lunless_same:
         ldr     x9, [x20, #16]
         cmp     x23, x9
         b.ne    .Lrun
         b       .Lskip
 
+.Ltrap:
+        udf     #0                      // what this raises no filter can refuse
+
 .Lunexpected:
+        ldrb    w9, [x20, #7]
+        cmp     w9, #EACH               // never what is expected: the next signal
+        b.eq    .Lop
         mov     w0, #-EPROTO
 .Lerror:
         neg     w0, w0
@@ -152,7 +178,7 @@ rawspawn_child_call:
 
         .set    STUB_OPS_HIGH, 0x20     // 0x200100, the first of them are the epilogue
         .set    STUB_OPS_LOW,  0x100
-        .set    STUB_EPILOGUE_SIZE, 192
+        .set    STUB_EPILOGUE_SIZE, 256
         .set    STUB_FRAME_HIGH, 0x3f   // 0x3ff000
         .set    STUB_FRAME_LOW, 0xf000
 

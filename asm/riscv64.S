@@ -5,7 +5,8 @@
 //        s4   0
 //   uses a0-a5 a7 t0-t2           each op
 //        s5   result kept for a later op; among exec ops, errno of the last one
-//        s4   errno of the exec to report, bit 16 set once a strong one is kept
+//        s4   errno of the exec to report, bit 16 set once a strong one is kept;
+//             0 before an exec op, but within an op for each signal: its number
 //        s6   the op that s4 belongs to
 //
 // No stack, no thread pointer, no memory but ops (read) and frame (written on
@@ -24,7 +25,9 @@
         .set    EACCES, 13
         .set    EPROTO, 71
 
-        .set    UNLESS_SAME, 255
+        .set    UNLESS_SAME, 255        // Op.guard, where it is no errno
+        .set    EACH,   254
+        .set    TRAP,   253
 
         .section .text.rawspawn_child,"ax",@progbits
         .globl  rawspawn_child
@@ -37,8 +40,10 @@ rawspawn_child:
 .Lop:
         lbu     t0, 7(s2)               // Op.guard: run only after this errno
         beqz    t0, .Lrun
-        li      t1, UNLESS_SAME
-        beq     t0, t1, .Lunless_same
+        li      t1, EACH
+        bgeu    t0, t1, .Lspecial
+        li      t1, TRAP
+        beq     t0, t1, .Ltrap
         bne     t0, s5, .Lskip
 .Lrun:
         lwu     a7, 0(s2)
@@ -79,12 +84,34 @@ rawspawn_child:
         addi    s2, s2, 64
         j       .Lop
 
+.Lspecial:
+        bne     t0, t1, .Lunless_same
+        ld      t2, 40(s2)
+        li      t1, 64
+.Lsignal:
+        beq     s4, t1, .Llast_signal
+        srl     t0, t2, s4
+        addi    s4, s4, 1               // the first signal is 1
+        andi    t0, t0, 1
+        beqz    t0, .Lsignal
+        mv      s5, s4                  // and by USE the first argument
+        j       .Lrun
+.Llast_signal:
+        li      s4, 0
+        j       .Lnext
+
 .Lunless_same:
         ld      t0, 16(s2)
         bne     t0, s5, .Lrun
         j       .Lskip
 
+.Ltrap:
+        unimp                           // what this raises no filter can refuse
+
 .Lunexpected:
+        lbu     t0, 7(s2)
+        li      t2, EACH                // never what is expected: the next signal
+        beq     t0, t2, .Lop
         li      a0, -EPROTO
 .Lerror:
         neg     a0, a0
@@ -165,7 +192,7 @@ rawspawn_child_call:
 // at the addresses of src/spawn/stub.rs. The frame is in memory of its own.
 
         .set    STUB_OPS,      0x200100 // the first of them are the epilogue
-        .set    STUB_EPILOGUE_SIZE, 192
+        .set    STUB_EPILOGUE_SIZE, 256
         .set    STUB_FRAME,    0x3ff000
 
         .globl  rawspawn_stub

@@ -5,7 +5,8 @@
 //        r13  0
 //   uses rax rcx rdx rsi rdi r8 r9 r10 r11   each op
 //        r12  result kept for a later op; among exec ops, errno of the last one
-//        r13  errno of the exec to report, bit 16 set once a strong one is kept
+//        r13  errno of the exec to report, bit 16 set once a strong one is kept;
+//             0 before an exec op, but within an op for each signal: its number
 //        rbx  the op that r13 belongs to
 //
 // No stack, no thread pointer, no memory but ops (read) and frame (written on
@@ -28,7 +29,10 @@
         .set    EACCES, 13
         .set    EPROTO, 71
 
-        .set    UNLESS_SAME, 255 // a guard: the kept result is not the second argument
+        // Op.guard, where it is no errno.
+        .set    UNLESS_SAME, 255 // unless the kept result is the second argument
+        .set    EACH,   254     // once for each signal of the set in the fifth argument
+        .set    TRAP,   253     // no call: the child ends here
 
         .section .text.rawspawn_child,"ax",@progbits
         .globl  rawspawn_child
@@ -42,8 +46,10 @@ rawspawn_child:
         movzx   eax, byte ptr [r15 + 7] // Op.guard: run only after this errno
         test    eax, eax
         jz      .Lrun
-        cmp     eax, UNLESS_SAME
-        je      .Lunless_same
+        cmp     eax, EACH
+        jae     .Lspecial
+        cmp     eax, TRAP
+        je      .Ltrap
         cmp     eax, r12d
         jne     .Lskip
 .Lrun:
@@ -76,12 +82,32 @@ rawspawn_child:
         add     r15, 64
         jmp     .Lop
 
+.Lspecial:
+        jne     .Lunless_same
+        mov     rax, [r15 + 40]
+.Lsignal:
+        cmp     r13d, 64
+        je      .Llast_signal
+        bt      rax, r13
+        lea     r13d, [r13 + 1]         // the first signal is 1
+        jnc     .Lsignal
+        mov     r12d, r13d              // and by USE the first argument
+        jmp     .Lrun
+.Llast_signal:
+        xor     r13d, r13d
+        jmp     .Lnext
+
 .Lunless_same:
         cmp     r12, [r15 + 16]
         jne     .Lrun
         jmp     .Lskip
 
+.Ltrap:
+        ud2                             // what this raises no filter can refuse
+
 .Lunexpected:
+        cmp     byte ptr [r15 + 7], EACH // never what is expected: the next signal
+        je      .Lop
         mov     eax, -EPROTO
 .Lerror:
         neg     eax
@@ -156,7 +182,7 @@ rawspawn_child_call:
 // at the addresses of src/spawn/stub.rs. The frame is in memory of its own.
 
         .set    STUB_OPS,      0x200100 // the first of them are the epilogue
-        .set    STUB_EPILOGUE_SIZE, 192
+        .set    STUB_EPILOGUE_SIZE, 256
         .set    STUB_FRAME,    0x3ff000
 
         .globl  rawspawn_stub

@@ -43,6 +43,11 @@ impl Error {
         Self { step: Step::Child, cause, index: 0 }
     }
 
+    /// Whether the storage was too small.
+    pub(crate) fn is_too_small(&self) -> bool {
+        (self.step, self.cause) == (Step::Plan, Cause::Errno(Errno::ENOBUFS))
+    }
+
     /// The step that failed.
     pub const fn step(&self) -> Step {
         self.step

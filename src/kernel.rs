@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Error;
 use crate::spawn;
-use crate::sys;
+use crate::sys::{self, Clone3};
 use crate::uapi::CLOSE_RANGE_CLOEXEC;
 
 /// One thing that a kernel may lack, or a seccomp filter or emulator refuse.
@@ -49,6 +49,13 @@ pub enum Feature {
     /// fork for a child with other credentials. Taken for granted until a spawn finds
     /// that it is refused.
     ExecMemfd = 1024,
+    /// `execveat(2)`, Linux 3.19. Without it: a program by descriptor is executed by its path
+    /// in `/proc/self/fd`.
+    Execveat = 2048,
+    /// A signal that dumps core ends the process that it is sent to, and no other that shares
+    /// its memory: Linux 5.16. Without it: fork, or a stub, for a child with a seccomp filter,
+    /// which may kill by such a signal.
+    OwnCoreDump = 4096,
 }
 
 /// What the running kernel offers.
@@ -57,7 +64,7 @@ pub struct Kernel(u32);
 
 impl Feature {
     /// Every feature.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Clone3,
         Self::ClearSighand,
         Self::CloseRange,
@@ -69,64 +76,189 @@ impl Feature {
         Self::ClonePidfd,
         Self::ShareFds,
         Self::ExecMemfd,
+        Self::Execveat,
+        Self::OwnCoreDump,
     ];
 }
 
-/// What [`Kernel::current`] found out; 0 before.
-static CURRENT: AtomicU32 = AtomicU32::new(0);
+/// What has to be known of the kernel. Features are found out together, a bit here for
+/// each group of them, and only those that somebody needs: a filter may kill for a call that it
+/// does not know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Needs(u32);
 
-/// Tells a found-out kernel without features from no finding.
-const PROBED: u32 = 1 << 31;
+impl Needs {
+    /// How a child is made.
+    pub(crate) const CLONE: Self = Self(1 << 16);
+    /// How descriptors are closed.
+    pub(crate) const CLOSE: Self = Self(1 << 17);
+    /// Whether there are pidfds.
+    pub(crate) const PIDFD: Self = Self(1 << 18);
+    /// How a program is executed by a descriptor.
+    pub(crate) const EXECVEAT: Self = Self(1 << 19);
+    /// Whom a core dump ends.
+    pub(crate) const CORE_DUMP: Self = Self(1 << 20);
+    /// All of that.
+    const ALL: Self = Self(0x1f << 16);
+
+    /// These, and `more` if `is_so`.
+    pub(crate) const fn and(self, more: Self, is_so: bool) -> Self {
+        if is_so { Self(self.0 | more.0) } else { self }
+    }
+
+    /// The features that these groups have.
+    fn features(self) -> u32 {
+        let group = |feature| match feature {
+            Feature::Clone3
+            | Feature::ClearSighand
+            | Feature::SharedMemory
+            | Feature::Suspends
+            | Feature::NoExitSignal => Self::CLONE,
+            Feature::CloseRange | Feature::CloseRangeCloexec | Feature::ShareFds => Self::CLOSE,
+            Feature::Pidfd | Feature::ClonePidfd => Self::PIDFD,
+            Feature::Execveat => Self::EXECVEAT,
+            Feature::OwnCoreDump => Self::CORE_DUMP,
+            // Found out by spawns.
+            Feature::ExecMemfd => Self(0),
+        };
+        let asked = Feature::ALL.into_iter().filter(|feature| self.has(group(*feature)));
+        asked.fold(0, |bits, feature| bits | feature as u32)
+    }
+
+    /// Whether one of `groups` is among them.
+    pub(crate) const fn has(self, groups: Self) -> bool {
+        self.0 & groups.0 != 0
+    }
+}
+
+/// What is known, of [`Kernel`], and of which groups, of [`Needs`].
+static KNOWN: AtomicU32 = AtomicU32::new(0);
 
 impl Kernel {
     /// A kernel that offers everything.
-    pub const NEWEST: Self = Self(2047);
+    pub const NEWEST: Self = Self(8191);
 
     /// What the running kernel offers, found out by the first call in this
-    /// process: some harmless calls and a child that exits at once. (No child where it would
-    /// be in another PID namespace than the caller; then nothing is remembered.)
+    /// process: some harmless calls and, where `clone3` is missing, a child that exits at once. (No
+    /// child where it would be in another PID namespace than the caller; then nothing is
+    /// remembered.) A spawn finds out no more than it needs.
     ///
     /// # Errors
     ///
     /// - [`Step::Clone`](crate::Step::Clone): no child could be made.
     pub fn current() -> Result<Self, Error> {
-        let known = CURRENT.load(Ordering::Relaxed);
-        if known != 0 { Ok(Self(known & !PROBED)) } else { Self::probe() }
+        Self::find(Needs::ALL)
     }
 
-    /// Finds out anew, for instance after a seccomp filter was installed.
+    /// Finds out anew, for instance after a seccomp filter was installed, and with a child in
+    /// any case.
     ///
     /// # Errors
     ///
     /// As [`current`](Self::current).
     pub fn probe() -> Result<Self, Error> {
-        let mut kernel = Self::NEWEST;
-        // No descriptor has the number u32::MAX, so nothing is closed.
-        let none = u32::MAX;
-        if sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_err() {
-            kernel = kernel.without(Feature::CloseRangeCloexec);
-        }
-        if sys::close_range(none, none, 0).is_err() {
-            kernel = kernel.without(Feature::CloseRange);
-        }
-        if sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full()) {
-            kernel = kernel.without(Feature::Pidfd);
-        }
-        if !sys::clone3_exists() {
-            kernel = kernel.without(Feature::Clone3);
-        }
-        if sys::children_are_outside() {
-            // The first child would be the init of a namespace, which dies with it.
-            return Ok(kernel);
-        }
-        let kernel = spawn::probe(kernel)?;
-        kernel.remember();
-        Ok(kernel)
+        Self::NEWEST.ask(Needs::ALL, Needs::ALL, true)
     }
 
-    /// Has [`current`](Self::current) answer this from now on.
-    pub(crate) fn remember(self) {
-        CURRENT.store(self.0 | PROBED, Ordering::Relaxed);
+    /// What it offers of what `needs` asks about; of the rest nothing can be relied on.
+    #[inline]
+    pub(crate) fn find(needs: Needs) -> Result<Self, Error> {
+        let known = KNOWN.load(Ordering::Relaxed);
+        if known & needs.0 == needs.0 { Ok(Self(known).only()) } else { Self::look(known, needs) }
+    }
+
+    /// Finds out anew, by children, what `needs` asks about.
+    #[cold]
+    pub(crate) fn find_anew(needs: Needs) -> Result<Self, Error> {
+        let known = KNOWN.load(Ordering::Relaxed);
+        let groups = Needs(known & Needs::ALL.0);
+        let rest = if groups.0 == 0 { Self::NEWEST.0 } else { known & Self::NEWEST.0 };
+        Self(rest | needs.features()).ask(needs, groups.and(needs, true), true)
+    }
+
+    /// The same kernel, or what is left of it, if it refuses by now what a child could only report
+    /// to a parent that has gone on.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn still(self, needs: Needs) -> Self {
+        let none = u32::MAX;
+        let asks = |group, feature| needs.has(group) && self.has(feature);
+        let marks = || sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_ok();
+        let closes = || sys::close_range(none, none, 0).is_ok();
+        let is_so = if asks(Needs::CLOSE, Feature::CloseRangeCloexec) {
+            marks()
+        } else {
+            !asks(Needs::CLOSE, Feature::CloseRange) || closes()
+        };
+        let executes = !asks(Needs::EXECVEAT, Feature::Execveat) || sys::execveat_exists();
+        if is_so && executes { self } else { Self::find_anew(needs).unwrap_or(self) }
+    }
+
+    /// Finds out what is not `known` yet.
+    #[cold]
+    fn look(known: u32, needs: Needs) -> Result<Self, Error> {
+        let groups = known & Needs::ALL.0;
+        let kernel = if groups == 0 { Self::NEWEST } else { Self(known).only() };
+        kernel.ask(Needs(needs.0 & !groups), Needs(needs.0 | groups), false)
+    }
+
+    /// Takes away what is missing of what `needs` asks about, and remembers that it knows `all`.
+    /// `by_child`: even if `clone3` says what there is.
+    fn ask(mut self, needs: Needs, all: Needs, by_child: bool) -> Result<Self, Error> {
+        // No descriptor has the number u32::MAX, so nothing is closed.
+        let none = u32::MAX;
+        if needs.has(Needs::CLOSE) {
+            if sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_err() {
+                self = self.without(Feature::CloseRangeCloexec);
+            }
+            if sys::close_range(none, none, 0).is_err() {
+                self = self.without(Feature::CloseRange);
+            }
+        }
+        let no_pidfd = || sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full());
+        if needs.has(Needs::PIDFD) && no_pidfd() {
+            self = self.without(Feature::Pidfd);
+        }
+        if needs.has(Needs::EXECVEAT) && !sys::execveat_exists() {
+            self = self.without(Feature::Execveat);
+        }
+        if needs.has(Needs::CORE_DUMP) && !sys::release_is_at_least(5, 16) {
+            self = self.without(Feature::OwnCoreDump);
+        }
+        let clone = Needs::CLONE.and(Needs::CLOSE, true).and(Needs::PIDFD, true);
+        if needs.has(clone) {
+            match sys::clone3_version() {
+                Clone3::Missing => self = self.without(Feature::Clone3),
+                Clone3::First => self = self.without(Feature::ClearSighand),
+                Clone3::Newer => {}
+            }
+            // Where there is clone3 it is Linux that answers, and no emulator.
+            if by_child || !self.has(Feature::Clone3) {
+                if sys::children_are_outside() {
+                    // The first child would be the init of a namespace, which dies with it. An
+                    // emulator is taken for one that shares nothing.
+                    let is_linux = self.has(Feature::Clone3);
+                    return Ok(if is_linux { self } else { self.without(Feature::NoExitSignal) });
+                }
+                self = spawn::probe(self, needs)?;
+            }
+        }
+        self.remember(all);
+        Ok(self)
+    }
+
+    /// Has [`find`](Self::find) answer this from now on, where it is asked about `groups`.
+    fn remember(self, groups: Needs) {
+        KNOWN.store(self.0 | groups.0, Ordering::Relaxed);
+    }
+
+    /// Has no spawn try `feature` from now on.
+    pub(crate) fn forget(feature: Feature) {
+        KNOWN.fetch_and(!(Self::NEWEST.0 & !Self::NEWEST.without(feature).0), Ordering::Relaxed);
+    }
+
+    /// Without the bits that are none of a feature.
+    const fn only(self) -> Self {
+        Self(self.0 & Self::NEWEST.0)
     }
 
     /// Whether it offers `feature`.
@@ -143,6 +275,7 @@ impl Kernel {
             // Who does not suspend the parent must not share with it.
             Feature::Suspends => Feature::SharedMemory as u32 | Feature::ShareFds as u32,
             Feature::Pidfd => Feature::ClonePidfd as u32,
+            Feature::Execveat => Feature::ExecMemfd as u32,
             _ => 0,
         };
         Self(self.0 & !(feature as u32 | hangs_on_it))

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general::{O_CLOEXEC, O_PATH};
 
-use crate::compile;
+use crate::compile::{self, HIGH};
 use crate::errno::Errno;
 use crate::fd::Fd;
 use crate::request::{FdAction, RawFd, Request};
@@ -86,10 +86,6 @@ impl Drop for LowFds {
     }
 }
 
-/// A source from here on is worth a low number: the two calls that it takes cost as
-/// much as the copy of that many descriptors.
-const HIGH: RawFd = 256;
-
 /// What one spawn has taken.
 pub(crate) struct Lent<'l> {
     low: &'l LowFds,
@@ -100,7 +96,7 @@ pub(crate) struct Lent<'l> {
 impl<'l> Lent<'l> {
     /// Writes the actions of `request` to `actions`, with numbers of `low` for their
     /// high sources. `None`: the child would not copy less, there are too few
-    /// numbers, or a source is not open, which is for the child to find.
+    /// numbers, a source may have locks, or is not open, which is for the child to find.
     pub(crate) fn new<'a>(
         low: &'l LowFds,
         request: &Request<'a>,
@@ -117,6 +113,10 @@ impl<'l> Lent<'l> {
             *action = *asked;
             if let FdAction::Map { parent_fd, .. } = action {
                 if high(*parent_fd) {
+                    // To close the low number drops the locks that this process has on the file.
+                    if !sys::has_no_locks(*parent_fd) {
+                        return None;
+                    }
                     let (bit, low_fd) = low.take(&is_fit)?;
                     lent.taken |= bit;
                     sys::replace(*parent_fd, low_fd).ok()?;

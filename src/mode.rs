@@ -2,7 +2,7 @@
 
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::kernel::Kernel;
+use crate::kernel::{Feature, Kernel};
 use crate::plan::Step;
 use crate::request::Request;
 use crate::spawn::around::{CREDENTIALS, EXPOSES, OWN_MEMORY, SHARES_SCORE, WAITS, Wanted};
@@ -61,7 +61,8 @@ pub enum Reason {
     /// The hook needs memory of its own.
     Hook,
     /// The kernel, a filter or an emulator does not let a child share memory, or not
-    /// with a parent that goes on.
+    /// with a parent that goes on; or a filter may kill the child, which below Linux 5.16 ends
+    /// all who share its memory.
     Kernel,
     /// The OOM score of a child that shares memory is its parent's too, unless that
     /// waits.
@@ -75,6 +76,11 @@ pub enum Reason {
     /// The caller does something while the child waits: maps of ids that take privileges, a
     /// hook of its own.
     Parent,
+}
+
+/// Whether the child may be killed, by its filter, in a way that ends all who share its memory.
+fn may_dump_core(request: &Request<'_>, kernel: Kernel) -> bool {
+    request.seccomp.is_some() && !kernel.has(Feature::OwnCoreDump)
 }
 
 /// Chooses the mode for `request` on `kernel`; `around` is what the parent does besides.
@@ -91,7 +97,7 @@ pub(crate) fn choose(
         Some(Reason::Credentials)
     } else if has_hook {
         Some(Reason::Hook)
-    } else if !kernel.shares_memory() {
+    } else if !kernel.shares_memory() || may_dump_core(request, kernel) {
         Some(Reason::Kernel)
     } else if around.has(OWN_MEMORY) {
         Some(Reason::Memory)

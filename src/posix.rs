@@ -134,6 +134,17 @@ impl<'a> PosixSpawn<'a> {
         self
     }
 
+    /// Whether all descriptors from one on are closed.
+    pub(crate) fn closes_from(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, FileAction::CloseFrom { .. }))
+    }
+
+    /// Whether a file is opened with one of `bits` among the flags.
+    pub(crate) fn opens_with(&self, bits: c_int) -> bool {
+        let has = |action: &FileAction<'_>| matches!(action, FileAction::Open { flags, .. } if flags & bits != 0);
+        self.actions.iter().any(has)
+    }
+
     /// Whether a terminal's foreground is taken.
     pub(crate) fn takes_foreground(&self) -> bool {
         self.actions.iter().any(|action| matches!(action, FileAction::SetForeground { .. }))

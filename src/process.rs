@@ -12,6 +12,9 @@ use crate::request::RawFd;
 use crate::status::WaitStatus;
 use crate::sys::{self, Rusage, Target};
 
+/// How long to wait at most before a child without a pidfd is asked for again, in nanoseconds.
+const MOST_PAUSE: u64 = 8_000_000;
+
 /// A process that was spawned: the child of a [`Request`](crate::Request).
 ///
 /// Dropping it neither kills nor waits: a child that nobody waits for stays a
@@ -23,11 +26,20 @@ pub struct Process {
     status: Option<WaitStatus>,
     mode: Mode,
     reason: Reason,
+    /// A stop that the next wait is to tell: of a program that has itself traced by its parent,
+    /// when the spawn asked for it.
+    stop: Option<WaitStatus>,
 }
 
 impl Process {
-    pub(crate) fn new(pid: c_int, pidfd: Option<Fd>, mode: Mode, reason: Reason) -> Self {
-        Self { pid, pidfd, status: None, mode, reason }
+    pub(crate) fn new(
+        pid: c_int,
+        pidfd: Option<Fd>,
+        mode: Mode,
+        reason: Reason,
+        stop: Option<WaitStatus>,
+    ) -> Self {
+        Self { pid, pidfd, status: None, mode, reason, stop }
     }
 
     /// The process, of a parent that went on.
@@ -74,6 +86,10 @@ impl Process {
 
     /// Waits until the child has ended, and reaps it.
     ///
+    /// Of a child that the caller traces, by ptrace(2), it also tells each stop, as waitpid(2)
+    /// does: by [`WaitStatus::stopped_signal`]. Such a child has not ended, and can be waited for
+    /// again. So it is with the other waits.
+    ///
     /// # Errors
     ///
     /// `ECHILD`: somebody else has reaped it, or the process ignores `SIGCHLD`.
@@ -116,31 +132,40 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Self::wait); `EMFILE` without a pidfd of its own.
+    /// As [`wait`](Self::wait).
     ///
     /// # Kernel
     ///
-    /// Linux 5.3 (a pidfd to poll); below that `ENOSYS`.
+    /// Linux 5.3: a pidfd tells of the end. Where there is none to be had, below that, by a
+    /// filter, or as no descriptor is free, the child is asked for every few milliseconds.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<WaitStatus>, Errno> {
         if let Some(status) = self.try_wait()? {
             return Ok(Some(status));
         }
-        let opened;
-        let pidfd = if let Some(pidfd) = &self.pidfd {
-            pidfd.raw()
-        } else {
-            // The pid is ours until it is reaped, which only we do.
-            opened = sys::pidfd_open(self.pid)?;
-            opened.raw()
-        };
+        // The pid is ours until it is reaped, which only we do.
+        let opened = if self.pidfd.is_none() { sys::pidfd_open(self.pid).ok() } else { None };
+        let pidfd = self.pidfd.as_ref().or(opened.as_ref()).map(Fd::raw);
         let nanos = timeout.as_secs().saturating_mul(1_000_000_000);
         let timeout = nanos.saturating_add(timeout.subsec_nanos().into());
         let deadline = sys::monotonic_ns().saturating_add(timeout);
+        // Ever longer, so that a quick child is not waited for in vain, nor a slow one asked for often.
+        let mut pause = MOST_PAUSE / 64;
         loop {
             let left = deadline.saturating_sub(sys::monotonic_ns());
-            let ended = sys::poll_readable(pidfd, left)?;
-            if ended || left == 0 {
-                return self.try_wait();
+            match pidfd {
+                Some(pidfd) => {
+                    if sys::poll_readable(pidfd, left)? || left == 0 {
+                        return self.try_wait();
+                    }
+                }
+                None => {
+                    sys::sleep(left.min(pause) as u32);
+                    pause = MOST_PAUSE.min(pause * 2);
+                    let status = self.try_wait()?;
+                    if status.is_some() || left == 0 {
+                        return Ok(status);
+                    }
+                }
             }
         }
     }
@@ -178,19 +203,25 @@ impl Process {
         options: u32,
         mut usage: Option<&mut Rusage>,
     ) -> Result<Option<WaitStatus>, Errno> {
+        if let Some(stop) = self.stop.take() {
+            return Ok(Some(stop));
+        }
         let options = options | uapi::WEXITED;
         let by_pid = Target::Pid(self.pid);
-        let info = match &self.pidfd {
-            // Linux 5.4; EINVAL below that.
+        let status = match &self.pidfd {
             Some(fd) => match sys::waitid(Target::Pidfd(fd.raw()), options, usage.as_deref_mut()) {
-                Err(Errno::EINVAL) => sys::waitid(by_pid, options, usage)?,
+                // Linux 5.4; EINVAL below that. Or a filter.
+                Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {
+                    sys::waitid(by_pid, options, usage)?
+                }
                 result => result?,
             },
             None => sys::waitid(by_pid, options, usage)?,
         };
-        if info.pid != 0 {
-            self.status = Some(WaitStatus::from_siginfo(info.code, info.status));
+        // A process that the caller traces is still there after a stop.
+        if status.is_some_and(WaitStatus::is_end) {
+            self.status = status;
         }
-        Ok(self.status)
+        Ok(status)
     }
 }

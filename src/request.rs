@@ -20,7 +20,7 @@ use crate::namespaces::Namespaces;
 use crate::posix::PosixSpawn;
 use crate::signal::SigSet;
 use crate::spawn::around::{AROUND, AroundFns, PLAIN};
-use crate::spawn::{LEAVE_DEAD, LeaveDead, STUB, Stub, copy};
+use crate::spawn::{STUB, Stub, copy};
 
 /// A descriptor by its number.
 pub type RawFd = c_int;
@@ -332,7 +332,7 @@ pub struct Request<'a> {
     pub(crate) posix: Option<&'a PosixSpawn<'a>>,
     pub(crate) hook: Option<Hook<'a>>,
     pub(crate) pidfd: bool,
-    pub(crate) leave_dead: Option<LeaveDead>,
+    pub(crate) leave_dead: bool,
     #[cfg(feature = "alloc")]
     pub(crate) exec_fd: bool,
     pub(crate) modes: Modes,
@@ -390,7 +390,7 @@ impl<'a> Request<'a> {
             posix: None,
             hook: None,
             pidfd: false,
-            leave_dead: None,
+            leave_dead: false,
             #[cfg(feature = "alloc")]
             exec_fd: false,
             modes: Modes::Any,
@@ -1219,7 +1219,7 @@ impl<'a> Request<'a> {
     ///
     /// `posix_spawn(3)`; clone(2), exit signal and `__WALL`.
     pub const fn leave_dead(&mut self, on: bool) -> &mut Self {
-        self.leave_dead = if on { Some(LEAVE_DEAD) } else { None };
+        self.leave_dead = on;
         self
     }
 

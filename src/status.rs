@@ -18,11 +18,22 @@ impl WaitStatus {
     pub(crate) const fn from_siginfo(code: i32, status: i32) -> Self {
         const CLD_EXITED: i32 = 1;
         const CLD_DUMPED: i32 = 3;
+        const CLD_TRAPPED: i32 = 4;
+        const CLD_STOPPED: i32 = 5;
+        const CLD_CONTINUED: i32 = 6;
         match code {
             CLD_EXITED => Self((status & 0xff) << 8),
             CLD_DUMPED => Self(status & 0x7f | 0x80),
+            CLD_TRAPPED | CLD_STOPPED => Self(status << 8 | 0x7f),
+            CLD_CONTINUED => Self(0xffff),
             _ => Self(status & 0x7f),
         }
+    }
+
+    /// Whether it is that of a process which has ended, and not of one that was stopped or
+    /// continued.
+    pub(crate) const fn is_end(self) -> bool {
+        self.0 & 0xff != 0x7f && !self.continued()
     }
 
     /// The bits.
@@ -126,5 +137,13 @@ mod tests {
         assert_eq!(WaitStatus::from_siginfo(2, 9).signal(), Some(9));
         let dumped = WaitStatus::from_siginfo(3, 11);
         assert_eq!((dumped.signal(), dumped.core_dumped()), (Some(11), true));
+        // An event of ptrace(2), which is above the signal.
+        for (code, status, raw) in
+            [(4, 5, 0x57f), (4, 0x405, 0x4_057f), (5, 19, 0x137f), (6, 18, 0xffff)]
+        {
+            let stopped = WaitStatus::from_siginfo(code, status);
+            assert_eq!((stopped.raw(), stopped.is_end()), (raw, false));
+        }
+        assert!(dumped.is_end() && WaitStatus::default().is_end());
     }
 }

@@ -157,67 +157,95 @@ pub(crate) enum Target {
 /// The part of `siginfo_t` that waitid(2) fills; the same on all 64-bit Linux.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct ChildInfo {
+struct ChildInfo {
     signo: c_int,
     errno: c_int,
-    pub(crate) code: c_int,
+    code: c_int,
     pad: c_int,
     /// 0 where `WNOHANG` found nothing.
-    pub(crate) pid: c_int,
+    pid: c_int,
     uid: u32,
-    pub(crate) status: c_int,
+    status: c_int,
     rest: [c_int; 25],
 }
 const _: () = assert!(size_of::<ChildInfo>() == 128);
 
-/// `waitid(target, options)`, again after a signal.
+/// `waitid(target, options)`, again after a signal; `None` where `WNOHANG` found nothing. Where a
+/// filter refuses it, `wait4`, if that can do the same.
 pub(crate) fn waitid(
     target: Target,
     options: u32,
     usage: Option<&mut Rusage>,
-) -> Result<ChildInfo, Errno> {
-    let (kind, id) = match target {
-        Target::Pid(pid) => (uapi::P_PID, pid),
-        Target::Pidfd(fd) => (uapi::P_PIDFD, fd),
-    };
+) -> Result<Option<WaitStatus>, Errno> {
     let usage = usage.map_or(ptr::null_mut(), ptr::from_mut);
+    let result = again(|| raw_waitid(target, options, usage));
+    match (result, target) {
+        (Err(Errno::ENOSYS | Errno::EPERM), Target::Pid(pid)) if options & uapi::WNOWAIT == 0 => {
+            again(|| raw_wait4(pid, options & !uapi::WEXITED, usage))
+        }
+        _ => result,
+    }
+}
+
+/// `wait4(pid, options)`, again after a signal; `None` where `WNOHANG` found nothing. Where a filter
+/// refuses it, `waitid`, which takes a tenth longer, as the kernel fills a `siginfo_t`.
+pub(crate) fn wait4(pid: c_int, options: u32) -> Result<Option<WaitStatus>, Errno> {
+    match again(|| raw_wait4(pid, options, ptr::null_mut())) {
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            again(|| raw_waitid(Target::Pid(pid), options | uapi::WEXITED, ptr::null_mut()))
+        }
+        result => result,
+    }
+}
+
+/// Makes `call` until no signal interrupts it.
+#[inline]
+fn again<T>(call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
-        let mut info = MaybeUninit::<ChildInfo>::zeroed();
-        // SAFETY: The kernel writes a `siginfo_t`, and a `rusage` where asked.
-        let raw = unsafe {
-            sc::syscall5(
-                sc::nr::WAITID,
-                kind as usize,
-                id as usize,
-                info.as_mut_ptr() as usize,
-                options as usize,
-                usage as usize,
-            )
-        };
-        match ret(raw) {
-            // SAFETY: All of it is integers, and was zeroed before.
-            Ok(_) => return Ok(unsafe { info.assume_init() }),
+        match call() {
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+            result => return result,
         }
     }
 }
 
-/// `wait4(pid, options)`, again after a signal; `None` where `WNOHANG` found nothing.
-/// A tenth faster than waitid(2), as the kernel fills no `siginfo_t`.
-pub(crate) fn wait4(pid: c_int, options: u32) -> Result<Option<WaitStatus>, Errno> {
+fn raw_waitid(
+    target: Target,
+    options: u32,
+    usage: *mut Rusage,
+) -> Result<Option<WaitStatus>, Errno> {
+    let (kind, id) = match target {
+        Target::Pid(pid) => (uapi::P_PID, pid),
+        Target::Pidfd(fd) => (uapi::P_PIDFD, fd),
+    };
+    let mut info = MaybeUninit::<ChildInfo>::zeroed();
+    // SAFETY: The kernel writes a `siginfo_t`, and a `rusage` where asked.
+    let raw = unsafe {
+        sc::syscall5(
+            sc::nr::WAITID,
+            kind as usize,
+            id as usize,
+            info.as_mut_ptr() as usize,
+            options as usize,
+            usage as usize,
+        )
+    };
+    ret(raw)?;
+    // SAFETY: All of it is integers, and was zeroed before.
+    let info = unsafe { info.assume_init() };
+    Ok((info.pid != 0).then(|| WaitStatus::from_siginfo(info.code, info.status)))
+}
+
+#[inline]
+fn raw_wait4(pid: c_int, options: u32, usage: *mut Rusage) -> Result<Option<WaitStatus>, Errno> {
     let mut status: c_int = 0;
-    loop {
-        // SAFETY: The kernel writes one integer.
-        let raw = unsafe {
-            sc::syscall4(sc::nr::WAIT4, pid as usize, &raw mut status as usize, options as usize, 0)
-        };
-        match ret(raw) {
-            Ok(found) => return Ok((found != 0).then_some(WaitStatus::from_raw(status))),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
+    let status_at = &raw mut status as usize;
+    // SAFETY: The kernel writes one integer, and a `rusage` where asked.
+    let raw = unsafe {
+        sc::syscall4(sc::nr::WAIT4, pid as usize, status_at, options as usize, usage as usize)
+    };
+    let found = ret(raw)?;
+    Ok((found != 0).then_some(WaitStatus::from_raw(status)))
 }
 
 /// `kill(pid, signal)`.
@@ -431,11 +459,59 @@ pub(crate) fn wait_for_end_of_file(fd: RawFd) {
     while matches!(read(fd, &mut [0]), Ok(1) | Err(Errno::EINTR)) {}
 }
 
-/// Whether `clone3` answers at all: it refuses arguments of no size.
-pub(crate) fn clone3_exists() -> bool {
-    // SAFETY: A size below the first version's is refused before anything is read.
-    let raw = unsafe { sc::syscall2(sc::nr::CLONE3, 0, 0) };
-    matches!(ret(raw), Err(Errno::EINVAL))
+/// Which `clone3` there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clone3 {
+    /// None: below Linux 5.3, refused by a filter, or under an emulator.
+    Missing,
+    /// That of Linux 5.3, without `set_tid` and `CLONE_CLEAR_SIGHAND`.
+    First,
+    /// That of Linux 5.5, or newer.
+    Newer,
+}
+
+/// Asks which `clone3` there is, by arguments that no version takes.
+pub(crate) fn clone3_version() -> Clone3 {
+    // SAFETY: All of it is integers.
+    let mut args: uapi::clone_args = unsafe { MaybeUninit::zeroed().assume_init() };
+    // Pids, but nowhere. For the first version the structure is too long, unless it is all 0.
+    args.set_tid_size = 1;
+    let size = core::mem::offset_of!(uapi::clone_args, cgroup);
+    // SAFETY: It reads the structure, and makes no child.
+    let raw = unsafe { sc::syscall2(sc::nr::CLONE3, &raw const args as usize, size) };
+    match ret(raw) {
+        Err(Errno::E2BIG) => Clone3::First,
+        Err(Errno::EINVAL) => Clone3::Newer,
+        _ => Clone3::Missing,
+    }
+}
+
+/// Whether `execveat` answers at all: it refuses a descriptor that none is.
+pub(crate) fn execveat_exists() -> bool {
+    let (path, flags) = (c"".as_ptr() as usize, uapi::AT_EMPTY_PATH as usize);
+    // SAFETY: A C string, and no arguments: nothing is executed.
+    let raw = unsafe { sc::syscall5(sc::nr::EXECVEAT, usize::MAX, path, 0, 0, flags) };
+    !matches!(ret(raw), Err(Errno::ENOSYS | Errno::EPERM))
+}
+
+/// Whether the kernel says that it is version `major.minor` or newer; `false` if it does not say.
+pub(crate) fn release_is_at_least(major: u32, minor: u32) -> bool {
+    // The third of six fields of 65 bytes.
+    const FIELD: usize = 65;
+    let mut name = MaybeUninit::<[u8; 6 * FIELD]>::uninit();
+    // SAFETY: The kernel writes all six fields.
+    let raw = unsafe { sc::syscall1(sc::nr::UNAME, name.as_mut_ptr() as usize) };
+    if ret(raw).is_err() {
+        return false;
+    }
+    // SAFETY: Just written.
+    let name = unsafe { name.assume_init() };
+    let mut release = name.iter().skip(2 * FIELD);
+    let mut number = || {
+        let digits = release.by_ref().map_while(|byte| char::from(*byte).to_digit(10));
+        digits.fold(0u32, |number, digit| number.saturating_mul(10).saturating_add(digit))
+    };
+    (number(), number()) >= (major, minor)
 }
 
 /// `read(fd, buffer)`: how many bytes came.
@@ -453,6 +529,29 @@ pub(crate) fn is_locked(fd: RawFd) -> bool {
         sc::syscall3(sc::nr::FCNTL, fd as usize, uapi::F_GETLK as usize, &raw mut lock as usize)
     };
     ret(raw).is_ok() && lock.l_type != uapi::F_UNLCK as i16
+}
+
+/// Whether `fd` is a pipe or a socket, and nobody has a lock of fcntl(2) on it, this process
+/// included. Of other files that could change at any time, as they are what is locked.
+pub(crate) fn has_no_locks(fd: RawFd) -> bool {
+    let mut stat = MaybeUninit::<uapi::stat>::uninit();
+    // SAFETY: The kernel writes one `stat`.
+    let raw = unsafe { sc::syscall2(sc::nr::FSTAT, fd as usize, stat.as_mut_ptr() as usize) };
+    if ret(raw).is_err() {
+        return false;
+    }
+    // SAFETY: Just written.
+    let kind = unsafe { stat.assume_init() }.st_mode & uapi::S_IFMT;
+    let mut lock = LOCK.0;
+    let command = uapi::F_OFD_GETLK as usize;
+    // The kernel compares with the locks of every process, as this one is of none.
+    let mut is_free = || {
+        // SAFETY: The kernel reads and writes one `flock`.
+        let raw =
+            unsafe { sc::syscall3(sc::nr::FCNTL, fd as usize, command, &raw mut lock as usize) };
+        ret(raw).is_ok() && lock.l_type == uapi::F_UNLCK as i16
+    };
+    matches!(kind, uapi::S_IFIFO | uapi::S_IFSOCK) && is_free()
 }
 
 /// A lock of fcntl(2) of all of a file.

@@ -11,7 +11,8 @@ use super::{CloneArgs, Start, clone, clone3};
 use crate::errno::Errno;
 use crate::plan::Step;
 use crate::plan::op::{Arg, Call, EPILOGUE, Frame, Op, Saved, Tag, flags, sys};
-use crate::sys::{self, Target};
+use crate::signal::SigSet;
+use crate::sys;
 
 /// Never valid as a descriptor.
 const BAD: i32 = -1;
@@ -42,6 +43,7 @@ fn exit(status: i32) -> Op<'static> {
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     Exit(i32),
+    Killed(i32),
     Failed { op: usize, errno: i32 },
 }
 
@@ -61,7 +63,7 @@ fn run_by(newest: bool, ops: &[Op<'_>]) -> End {
     let frame: *const Frame = page.cast();
     let start = Start { ops: ops.as_ptr(), frame };
     let signal = uapi::SIGCHLD as usize;
-    let pid = if newest && sys::clone3_exists() {
+    let pid = if newest && sys::clone3_version() != sys::Clone3::Missing {
         // SAFETY: All of it is integers.
         let mut args: uapi::clone_args = unsafe { core::mem::zeroed() };
         args.exit_signal = signal as u64;
@@ -73,15 +75,17 @@ fn run_by(newest: bool, ops: &[Op<'_>]) -> End {
         unsafe { clone(args, start) }
     };
     let pid = i32::try_from(pid as isize).expect("a child");
-    let info = sys::waitid(Target::Pid(pid), uapi::WEXITED, None).expect("our child");
-    assert_eq!(info.code, 1, "the child was killed by signal {}", info.status);
+    let status = sys::wait4(pid, 0).expect("our child").expect("its end");
     // SAFETY: Written above, and by a child that is gone.
     let frame = unsafe { &*frame };
     let failed = frame.failed.load(Ordering::Relaxed);
-    let end = if failed.is_null() {
-        End::Exit(info.status)
+    let code = status.code().unwrap_or_default();
+    let end = if let Some(signal) = status.signal() {
+        End::Killed(signal)
+    } else if failed.is_null() {
+        End::Exit(code)
     } else {
-        assert_eq!(info.status, 127, "the epilogue's status");
+        assert_eq!(code, 127, "the epilogue's status");
         let offset = failed.addr() - ops.as_ptr().addr();
         let errno = frame.errno.load(Ordering::Relaxed) as i32;
         End::Failed { op: offset / size_of::<Op<'_>>(), errno }
@@ -187,12 +191,33 @@ fn a_called_function_returns_like_a_system_call() {
 }
 
 #[test]
-fn the_epilogue_has_a_second_way_out() {
+fn the_epilogue_has_other_ways_out() {
     assert_eq!(EPILOGUE[0].nr as usize, sc::nr::EXIT_GROUP);
     assert_eq!(EPILOGUE[1].nr as usize, sc::nr::EXIT);
-    // What a filter that refuses the first would do.
-    let ops = [with(sys!(FCHDIR, BAD), Op::ok_any), EPILOGUE[1]];
-    assert_eq!(run(&ops), End::Exit(127));
+    // What a filter that refuses the first would do, and then one that refuses both.
+    let refused = with(sys!(FCHDIR, BAD), Op::ok_any);
+    assert_eq!(run(&[refused, EPILOGUE[1]]), End::Exit(127));
+    assert_eq!(run(&[refused, refused, EPILOGUE[2]]), End::Killed(uapi::SIGILL as i32));
+}
+
+#[test]
+fn an_op_can_run_for_each_signal_of_a_set() {
+    // 0 for the set of signals that it can be asked about: all.
+    let ask = |set| *op(sys!(RT_SIGACTION, Saved, 0, 0, 8)).for_each(set);
+    let none = SigSet::EMPTY;
+    assert_eq!(run(&[ask(SigSet::ALL), ask(none), ask(none.with(64)), exit(3)]), End::Exit(3));
+    // It is the number that the call is made with: that of an open descriptor, or of none.
+    let look = |set| *op(sys!(FCNTL, Saved, uapi::F_GETFD)).for_each(set);
+    assert_eq!(run(&[look(none.with(1).with(2)), exit(4)]), End::Exit(4));
+    let fails = End::Failed { op: 0, errno: 9 };
+    assert_eq!(run(&[look(none.with(1).with(2).with(64)), exit(4)]), fails);
+    // A failure is the end, and of the calls after it none is made.
+    let fail = *op(sys!(FCHDIR, Saved)).for_each(none.with(60).with(61));
+    assert_eq!(run(&[fail, exit(5)]), End::Failed { op: 0, errno: 9 });
+    // What comes after it starts as if nothing had been counted.
+    let mut last = exec(c"/nonexistent");
+    last.flags |= flags::LAST;
+    assert_eq!(run(&[ask(SigSet::ALL), last]), End::Failed { op: 1, errno: 2 });
 }
 
 /// The same as one of a search.

@@ -8,11 +8,13 @@ use super::Input;
 use crate::array::CStrArray;
 use crate::errno::Errno;
 use crate::error::Error;
+use crate::kernel::Feature;
 use crate::mode::Mode;
 use crate::plan::op::{Arg, Call, Tag, sys};
 use crate::plan::{Step, Text, Writer, tables};
 use crate::request::{Exec, Request};
 use crate::spawn::MOST_BEFORE;
+use crate::text::Digits;
 
 /// After which errnos execvp(3) goes on to the next directory besides. The loop looks at their last
 /// five bits, in which `ESTALE` is `ENOTDIR`. (`ETIMEDOUT`, of a file system that is far away,
@@ -75,7 +77,13 @@ pub(super) fn exec<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), E
         Exec::Path(path) => target.path(plan, 0, Text::new(path)),
         Exec::Fd(fd) => {
             super::fds::refuse_overwritten(request, fd, Step::Exec)?;
-            target.fd(plan, fd);
+            if input.kernel.has(Feature::Execveat) {
+                target.fd(plan, fd);
+            } else {
+                let number = Digits::decimal(fd.into());
+                let path = plan.text(&[b"/proc/self/fd/", number.as_bytes()]);
+                target.path(plan, 0, path);
+            }
         }
         Exec::Candidates([]) => return Err(Error::new(Step::Exec, 0, Errno::ENOENT)),
         Exec::Candidates(paths) => {

@@ -20,10 +20,22 @@ const STDERR: RawFd = 2;
 
 /// Descriptors moved, then opened, then closed.
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+    look_at_singles(plan, input.request);
     moves(plan, input.request)?;
     opens(plan, input.request);
     closes(plan, input.request);
     Ok(())
+}
+
+/// Looks at each descriptor that a later step uses, before any has been opened here: one that
+/// is not open must be an error, and not the file that got its number.
+fn look_at_singles(plan: &mut Writer<'_>, request: &Request<'_>) {
+    let opens = |action: &FdAction<'_>| !matches!(action, FdAction::Close { .. });
+    if request.fds.iter().any(opens) {
+        used_after_moves(request, &mut |tag, fd| {
+            plan.push(tag, sys!(FCNTL, fd, F_GETFD));
+        });
+    }
 }
 
 /// A move of the parallel assignment.
@@ -63,8 +75,13 @@ fn moves<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) -> Result<(), Erro
         }
     }
     let Some(mut pending) = Pending::new(plan, actions.len()) else {
-        // No room: count what the moves take at most, with a ring for every two.
-        for _ in 0..real_moves(actions).count().saturating_mul(5).div_ceil(2) {
+        // No room: count what the moves take at most, with a ring for every two. A high number
+        // that stays may become a move from a low one: `LowFds`.
+        let may_move = |action: &&FdAction<'_>| match **action {
+            FdAction::Map { parent_fd, child_fd } => parent_fd != child_fd || parent_fd >= HIGH,
+            _ => false,
+        };
+        for _ in 0..actions.iter().filter(may_move).count().saturating_mul(5).div_ceil(2) {
             plan.push(Tag::new(Step::Move), sys!(DUP3));
         }
         return Ok(());
@@ -193,6 +210,10 @@ fn closes<'a>(plan: &mut Writer<'a>, request: &'a Request<'a>) {
 /// thousand descriptors, and twice as fast for many thousand.
 const TOO_HIGH: RawFd = 1024;
 
+/// A source from here on is worth a low number, if there is one to be had: the two calls that it
+/// takes cost as much as the copy of that many descriptors.
+pub(crate) const HIGH: RawFd = 256;
+
 /// The highest descriptor that is copied, if the child starts with its parent's
 /// table and copies the part that it needs: clone would copy all.
 ///
@@ -249,7 +270,7 @@ pub(super) fn tells_of_exec(Input { request, kernel, mode, caller, .. }: &Input<
     request.tells_of_exec()
         || match mode {
             Mode::Stub => true,
-            Mode::Fork => tells_by_pipe(*kernel, caller.around, request.leave_dead.is_some()),
+            Mode::Fork => tells_by_pipe(*kernel, caller.around, request.leave_dead),
             Mode::Vfork | Mode::Detached => false,
         }
 }

@@ -28,11 +28,11 @@ use crate::kernel::{Feature, Kernel};
 use crate::mode::{Mode, Reason};
 use crate::plan::op::{Saved, Tag, sys};
 use crate::plan::{Plan, Step, Storage, Writer};
-use crate::request::{RawFd, Request};
+use crate::request::{OtherFds, RawFd, Request};
 use crate::signal::SigSet;
 use crate::spawn::around::{Around, Wanted};
 
-pub(crate) use fds::{all_sources, names, needs_maps_only, uses_after_moves};
+pub(crate) use fds::{HIGH, all_sources, names, needs_maps_only, uses_after_moves};
 
 /// What the parent has read of itself, as far as the request depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -220,9 +220,14 @@ fn write_file<'a>(plan: &mut Writer<'a>, tag: Tag, dir: RawFd, path: &'a CStr, p
     plan.push(tag, sys!(CLOSE, Saved)).ok_any();
 }
 
-/// How much room [`compile`] takes, at most.
+/// How much room [`compile`] takes, at most: whether the child has its parent's table of
+/// descriptors at first, or a copy of all of it.
 pub(crate) fn needed(input: &Input<'_>) -> Result<crate::plan::Needed, Error> {
     let mut writer = Writer::new(Storage::none());
-    steps(&mut writer, input)?;
-    Ok(writer.needed())
+    let input = Input { last_copied: None, ..*input };
+    steps(&mut writer, &input)?;
+    let needed = writer.needed();
+    // The copy of the low part is an op.
+    let copies = usize::from(input.request.other_fds == OtherFds::Close);
+    Ok(crate::plan::Needed { ops: needed.ops + copies, ..needed })
 }

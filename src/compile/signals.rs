@@ -6,7 +6,7 @@ use super::Input;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::Feature;
-use crate::plan::op::{Arg, Tag, sys};
+use crate::plan::op::{Arg, Saved, Tag, sys};
 use crate::plan::{Step, Writer};
 use crate::signal::SigSet;
 
@@ -36,11 +36,15 @@ pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<()
     let named = to_ignore.bits() | to_default.bits();
     let set = if input.kernel.has(Feature::ClearSighand) { named } else { SigSet::ALL.bits() };
     let inherited = input.caller.ignored.bits() & !to_default.bits();
-    let ignored = SigSet::from_bits(to_ignore.bits() | inherited);
-    for signal in SigSet::from_bits(set & !SigSet::UNCHANGEABLE.bits()).iter() {
-        let action = if ignored.contains(signal) { &ACTIONS[..4] } else { &ACTIONS[1..] };
-        let tag = Tag::item(Step::SignalAction, signal as usize);
-        plan.push(tag, sys!(RT_SIGACTION, signal, Arg::ptr(action), 0, SIGSET_SIZE));
+    let ignored = set & (to_ignore.bits() | inherited);
+    // Not by way of the default: a signal that waits would then be obeyed, and not be ignored.
+    for (set, action) in [(ignored, &ACTIONS[..4]), (set & !ignored, &ACTIONS[1..])] {
+        let set = SigSet::from_bits(set & !SigSet::UNCHANGEABLE.bits());
+        if let Some(first) = set.iter().next() {
+            let tag = Tag::item(Step::SignalAction, first as usize);
+            plan.push(tag, sys!(RT_SIGACTION, Saved, Arg::ptr(action), 0, SIGSET_SIZE))
+                .for_each(set);
+        }
     }
     Ok(())
 }

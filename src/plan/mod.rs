@@ -19,6 +19,8 @@ use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
+#[cfg(feature = "alloc")]
+use core::ptr::NonNull;
 use core::slice;
 
 #[cfg(feature = "alloc")]
@@ -31,8 +33,8 @@ use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
 use crate::request::RawFd;
+use crate::spawn::Stub;
 use crate::spawn::around::Around;
-use crate::spawn::{LeaveDead, Stub};
 use calls::Kind;
 use op::{Arg, Call, IntoArg, Op, Tag, flags, flags_of};
 
@@ -150,18 +152,25 @@ impl<'s, const OPS: usize, const WORDS: usize> From<&'s mut Buffer<OPS, WORDS>> 
 
 /// Room for a plan on the heap, in the size that a request needs.
 #[cfg(feature = "alloc")]
-#[derive(Default)]
 pub struct HeapBuffer {
-    /// Not of ops: allocators are slow at alignment.
-    room: Box<[MaybeUninit<u8>]>,
+    /// Of a `Box`, which would not allow that it is moved while something points to its bytes. Not
+    /// of ops: allocators are slow at alignment.
+    room: NonNull<[MaybeUninit<u8>]>,
     needed: Needed,
 }
+
+// SAFETY: It owns its bytes, as the `Box` would.
+#[cfg(feature = "alloc")]
+unsafe impl Send for HeapBuffer {}
+// SAFETY: As above.
+#[cfg(feature = "alloc")]
+unsafe impl Sync for HeapBuffer {}
 
 #[cfg(feature = "alloc")]
 impl HeapBuffer {
     /// Room for `needed`.
     pub fn new(needed: Needed) -> Self {
-        Self { room: Box::new_uninit_slice(needed.bytes()), needed }
+        Self { room: NonNull::from(Box::leak(Box::new_uninit_slice(needed.bytes()))), needed }
     }
 
     /// The room, for as long as the caller says.
@@ -170,10 +179,24 @@ impl HeapBuffer {
     ///
     /// The buffer must outlive what is put there, and not be used until then.
     unsafe fn storage<'s>(&mut self) -> Storage<'s> {
-        let (start, size) = (self.room.as_mut_ptr(), self.room.len());
-        // SAFETY: What the box has, for as long as the caller promises.
-        let bytes = unsafe { slice::from_raw_parts_mut(start, size) };
+        // SAFETY: The bytes are there as long as the buffer, for as long as the caller promises.
+        let bytes = unsafe { self.room.as_mut() };
         Storage::in_bytes(bytes, self.needed).unwrap_or(Storage::none())
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Default for HeapBuffer {
+    fn default() -> Self {
+        Self::new(Needed::default())
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Drop for HeapBuffer {
+    fn drop(&mut self) {
+        // SAFETY: It came from a `Box`, and whoever borrowed it has gone.
+        drop(unsafe { Box::from_raw(self.room.as_ptr()) });
     }
 }
 
@@ -217,7 +240,7 @@ pub struct Plan<'a> {
     /// The parent gets a pidfd.
     pub(crate) pidfd: bool,
     /// A child that dies before its exec is left to be waited for.
-    pub(crate) leave_dead: Option<LeaveDead>,
+    pub(crate) leave_dead: bool,
     /// The child is made in this cgroup.
     pub(crate) cgroup: Option<RawFd>,
     /// The parent gets a descriptor that tells of the exec.

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32};
 
 use crate::errno::Errno;
 use crate::plan::Step;
+use crate::signal::SigSet;
 use crate::uapi::CLOSE_RANGE_UNSHARE;
 
 /// `Op::ok_errno`: whatever the call returns is fine.
@@ -38,6 +39,13 @@ pub(crate) mod flags {
 /// `Op::guard`: runs only if the kept result is not the second argument.
 pub(crate) const UNLESS_SAME: u8 = 255;
 
+/// `Op::guard`: runs once for each signal of the set that the fifth argument is, whose number is
+/// the first.
+pub(crate) const EACH: u8 = 254;
+
+/// `Op::guard`: makes no call, but ends the child by an instruction that is none.
+pub(crate) const TRAP: u8 = 253;
+
 /// One system call of a plan: a cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -46,7 +54,7 @@ pub(crate) struct Op<'a> {
     /// An errno that counts as success; `ANY_ERRNO` for all, 0 for none.
     pub(crate) ok_errno: u16,
     pub(crate) flags: u8,
-    /// Not 0: runs only if the last exec failed with this errno; see `UNLESS_SAME`.
+    /// Not 0: runs only if the last exec failed with this errno; or `UNLESS_SAME`, `EACH`, `TRAP`.
     pub(crate) guard: u8,
     pub(crate) args: [Arg<'a>; 6],
     /// What `EXPECT` compares with, or the weak errnos of `EXEC`.
@@ -293,6 +301,15 @@ impl<'a> Op<'a> {
         self
     }
 
+    /// Of a call whose first argument is the kept result: makes it for each signal in `set`. It
+    /// must succeed with 0, and no later op may use what was kept before.
+    pub(crate) const fn for_each(&mut self, set: SigSet) -> &mut Self {
+        self.guard = EACH;
+        self.args[4] = Arg::int(set.bits() as isize);
+        // Which 0 is not, so that the loop looks for the next one.
+        self.expect(1)
+    }
+
     pub(crate) const fn only_after(&mut self, errno: Errno) -> &mut Self {
         self.guard = errno.number() as u8;
         self
@@ -305,7 +322,7 @@ impl<'a> Op<'a> {
 /// The probe takes a copy of the table of descriptors, and ends with status 0 if it
 /// could. Nothing has the number that it drops: were the table still shared, no harm
 /// would be done.
-static ENDS: [Op<'static>; 4] = {
+static ENDS: [Op<'static>; 5] = {
     const fn op(nr: usize, args: &[Arg<'static>]) -> Op<'static> {
         Op::new(Tag::new(Step::Exit), Call { nr: nr as u32, flags: 0, args })
     }
@@ -313,14 +330,26 @@ static ENDS: [Op<'static>; 4] = {
     let copy = op(sc::nr::CLOSE_RANGE, &[none, none, Arg::int(CLOSE_RANGE_UNSHARE as isize)]);
     let mut success = op(sc::nr::EXIT_GROUP, &[Arg::ZERO]);
     success.ok_any();
-    let mut failure = op(sc::nr::EXIT_GROUP, &[Arg::int(127)]);
-    failure.ok_any();
-    [copy, success, failure, op(sc::nr::EXIT, &[Arg::int(127)])]
+    let [group, single, trap] = ends(127);
+    [copy, success, group, single, trap]
 };
+
+/// Ops that end the child with `status`. A filter may refuse both calls; what the third raises it
+/// cannot.
+pub(crate) const fn ends(status: isize) -> [Op<'static>; 3] {
+    const fn end(nr: usize, status: isize) -> Op<'static> {
+        let args = &[Arg::int(status)];
+        let mut op = Op::new(Tag::new(Step::Exit), Call { nr: nr as u32, flags: 0, args });
+        op.ok_any();
+        op
+    }
+    let mut trap = Op::new(Tag::new(Step::Exit), Call { nr: 0, flags: 0, args: &[] });
+    trap.guard = TRAP;
+    [end(sc::nr::EXIT_GROUP, status), end(sc::nr::EXIT, status), trap]
+}
 
 /// Copies the table of descriptors; exits with 0 or, if it could not, 127.
 pub(crate) const PROBE: &[Op<'static>] = &ENDS;
 
-/// Ends a child that failed. Both calls may be refused by a filter, and then
-/// the child has no way left to end: it spins here, and runs nothing else.
+/// Ends a child that failed.
 pub(crate) const EPILOGUE: &[Op<'static>] = ENDS.split_at(2).1;

@@ -40,7 +40,7 @@ use crate::spawn::fallback::Others;
 pub struct OwnedPlan(Arc<Image>);
 
 struct Image {
-    /// Points into `_room`, which stays where it is: its parts are on the heap.
+    /// Points into `_room`, whose bytes stay where they are.
     plan: Plan<'static>,
     _room: HeapBuffer,
 }

@@ -14,14 +14,16 @@ use super::calls::Kind::{
     self, At, CInt, CapData, CapHeader, CloseRange, Cpus, Environ, Fcntl, Fd, Filter, Gids, Ioctl,
     Mask, Namespaces, Octal, OfIoctl, Prctl, Rlimit, Sigaction, Sigset, Strings, Text, Timespec,
 };
-use super::op::{ANY_ERRNO, Arg, EPILOGUE, Op, UNLESS_SAME, flags};
+use super::op::{ANY_ERRNO, Arg, EACH, EPILOGUE, Op, UNLESS_SAME, flags};
 use super::tables::linked;
 use super::{Plan, Step, calls};
 use crate::array::{CStrArray, c_str};
 use crate::errno::Errno;
 use crate::kernel::Feature;
 use crate::mode::Mode;
+use crate::signal::SigSet;
 use crate::spawn::around::WAITS;
+use crate::sys::SIG_IGN;
 use crate::text::{Digits, ascii};
 use crate::uapi::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE};
 
@@ -61,9 +63,9 @@ impl fmt::Display for Plan<'_> {
             Mode::Fork => "fork: CLONE_VFORK",
         })?;
         f.write_str(match (self.leave_dead, self.mode) {
-            (None, _) => "",
-            (Some(_), Mode::Vfork | Mode::Stub) => "|CLONE_CHILD_CLEARTID|SIGCHLD",
-            (Some(_), Mode::Fork | Mode::Detached) => "|SIGCHLD",
+            (false, _) => "",
+            (true, Mode::Vfork | Mode::Stub) => "|CLONE_CHILD_CLEARTID|SIGCHLD",
+            (true, Mode::Fork | Mode::Detached) => "|SIGCHLD",
         })?;
         if self.around.flags() != 0 {
             f.write_char('|')?;
@@ -104,7 +106,7 @@ fn line(f: &mut fmt::Formatter<'_>, number: Option<usize>, op: &Op<'_>) -> fmt::
     if op.flags & flags::SAVE != 0 {
         f.write_str(" -> fd")?;
     }
-    if op.flags & flags::EXPECT != 0 {
+    if op.flags & flags::EXPECT != 0 && op.guard != EACH {
         f.write_str(" = ")?;
         int(f, op.want as isize)?;
     }
@@ -113,16 +115,35 @@ fn line(f: &mut fmt::Formatter<'_>, number: Option<usize>, op: &Op<'_>) -> fmt::
     } else {
         errno(f, "  or ", op.ok_errno)?;
     }
-    if op.guard == UNLESS_SAME {
-        f.write_str("  unless fd is ")?;
-        int(f, op.args[1].value())?;
-    } else {
-        errno(f, "  after ", op.guard.into())?;
+    match op.guard {
+        EACH => {}
+        UNLESS_SAME => {
+            f.write_str("  unless fd is ")?;
+            int(f, op.args[1].value())?;
+        }
+        guard => errno(f, "  after ", guard.into())?,
     }
     if op.flags & flags::EXEC != 0 {
         f.write_str(if op.flags & flags::LAST != 0 { "  last" } else { "  else next" })?;
     }
     f.write_char('\n')
+}
+
+/// Prints the signals of `set`, of which there is one at least: all that follow one another as a
+/// range.
+fn signals(f: &mut fmt::Formatter<'_>, set: SigSet) -> fmt::Result {
+    let mut before = "each of ";
+    for first in set.iter().filter(|signal| !set.contains(signal - 1)) {
+        let last = (first..=64).take_while(|signal| set.contains(*signal)).last();
+        f.write_str(before)?;
+        int(f, first as isize)?;
+        if let Some(last) = last.filter(|last| *last != first) {
+            f.write_char('-')?;
+            int(f, last as isize)?;
+        }
+        before = " ";
+    }
+    Ok(())
 }
 
 /// Prints `before` and the name of an error, unless that is 0.
@@ -154,7 +175,9 @@ fn call(f: &mut fmt::Formatter<'_>, op: &Op<'_>) -> fmt::Result {
             break;
         }
         f.write_str(before)?;
-        if from_saved {
+        if op.guard == EACH && from_saved {
+            signals(f, SigSet::from_bits(op.args[4].value() as u64))?;
+        } else if from_saved {
             f.write_str(if op.tag.step == Step::Wait { "released" } else { "fd" })?;
         } else {
             argument(f, *kind, *arg)?;
@@ -177,6 +200,11 @@ fn argument(f: &mut fmt::Formatter<'_>, kind: Kind, arg: Arg<'_>) -> fmt::Result
         Octal => {
             f.write_char('0')?;
             if value == 0 { Ok(()) } else { Digits::octal(value as u64).write_to(f) }
+        }
+        Sigaction if value != 0 => {
+            // SAFETY: `signals` has tables of words for this argument.
+            let handler = unsafe { arg.as_ptr::<usize>().read() };
+            f.write_str(if handler == SIG_IGN { "SIG_IGN" } else { "SIG_DFL" })
         }
         CInt | CapData | CapHeader | Cpus | Filter | Gids | OfIoctl | Rlimit | Sigaction
         | Sigset | Timespec => f.write_str(if value == 0 { "NULL" } else { "&…" }),

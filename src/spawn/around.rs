@@ -13,7 +13,8 @@ use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as uapi;
 
-use super::{Made, Wishes, unnamed, wait_until_gone};
+use super::made::failure;
+use super::{Made, Wishes, unnamed};
 use crate::compile::service;
 use crate::errno::Errno;
 use crate::error::Error;
@@ -145,6 +146,11 @@ impl<'a> Around<'a> {
         self.wanted.0 & FLAGS
     }
 
+    /// The request of the plan, unless that outlives it.
+    pub(super) fn request(self) -> Option<&'a Request<'a>> {
+        self.request
+    }
+
     /// The pids that are asked for.
     fn pids(self) -> &'a [c_int] {
         self.namespaces().map_or(&[], |namespaces| namespaces.pids)
@@ -191,8 +197,7 @@ unsafe fn make_plain(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made,
     made.map_err(|errno| Error::new(step_of_clone(plan, errno), 0, errno))
 }
 
-/// The same, with what there is. A child that shares memory and waits has left when this
-/// returns.
+/// The same, with what there is.
 ///
 /// # Safety
 ///
@@ -213,14 +218,15 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
     // SAFETY: The caller's promises. A child that waits does not make its parent wait.
     let made = unsafe { super::clone_for(plan, frame, wishes) }.map_err(failed);
     drop(home);
-    let made = made?;
+    let mut made = made?;
     if let (true, Some(request)) = (waits, around.request) {
-        // A child that has failed meanwhile is why the parent could do nothing for it.
-        release(request, around.wanted, frame, made.pid)
-            .map_err(|error| super::failure(plan, frame).unwrap_or(error))?;
-        if flags & uapi::CLONE_CHILD_CLEARTID != 0 {
-            wait_until_gone(frame, made.pid);
+        made.set_waits(true);
+        if let Err(error) = release(request, around.wanted, frame, made.pid()) {
+            drop(made);
+            // A child that has failed meanwhile is why the parent could do nothing for it.
+            return Err(failure(plan, frame).unwrap_or(error));
         }
+        made.set_waits(false);
     }
     Ok(made)
 }
@@ -289,27 +295,15 @@ fn enter(plan: &Plan<'_>) -> Result<Option<Home>, Error> {
 }
 
 fn release(request: &Request<'_>, wanted: Wanted, frame: &Frame, pid: c_int) -> Result<(), Error> {
-    let waiting = Waiting(pid);
     if let Some(namespaces) = request.namespaces.filter(|_| !wanted.has(CHILD_MAPS)) {
         write_maps(namespaces, pid)?;
     }
     if let Some(hook) = request.parent_hook {
         hook.run(pid).map_err(|errno| Error::new(Step::ParentHook, 0, errno))?;
     }
-    core::mem::forget(waiting);
     frame.released.store(1, Ordering::Release);
     sys::futex_wake(&frame.released);
     Ok(())
-}
-
-/// A child that nobody would release: ended and reaped if the parent fails or panics.
-struct Waiting(c_int);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let _ = sys::kill(self.0, uapi::SIGKILL as c_int);
-        let _ = sys::wait4(self.0, uapi::__WALL);
-    }
 }
 
 /// Writes what the ids of the child's user namespace are.

@@ -1,6 +1,6 @@
 //! Several programs, started together by one thread.
 
-use super::{Frame, Made, clone_flags, conclude, make, wait_until_gone};
+use super::{Frame, Made, clone_flags, make};
 use crate::error::Error;
 use crate::mode::Mode;
 use crate::plan::Plan;
@@ -51,8 +51,8 @@ impl<'p> Job<'p> {
             }
             self.frame = Frame::new();
             let flags = clone_flags(plan, Mode::Detached, shares_fds && plan.shares_fds);
-            // SAFETY: The frame is new; it and what the plan borrows stay until
-            // `spawn_all` has waited for the child, and it does not return before.
+            // SAFETY: The frame is new; it and what the plan borrows stay until a
+            // `Batch` is done, which `spawn_all` has, and keeps.
             unsafe { make(plan, &self.frame, flags) }.map(State::Made)
         });
         self.state = made.unwrap_or_else(|error| State::Done(Err(error)));
@@ -89,21 +89,39 @@ pub fn spawn_all(jobs: &mut [Job<'_>]) {
     // copy of the table, takes for a descriptor that it was given.
     let opens = |job: &Job<'_>| job.plan.pidfd || job.plan.why_wait().is_some();
     let shares_fds = !jobs.iter().any(opens);
-    for job in &mut *jobs {
+    let batch = Batch(jobs);
+    for job in &mut *batch.0 {
         job.start(shares_fds);
     }
-    for job in &*jobs {
-        if let State::Made(made) = &job.state {
-            wait_until_gone(&job.frame, made.pid);
+    batch.finish();
+    for job in jobs {
+        // A filter may have been installed since its plan was compiled.
+        if let State::Done(Err(error)) = job.state {
+            job.state = State::Done(job.plan.run_again(error));
         }
     }
-    for job in jobs {
-        job.state = match core::mem::replace(&mut job.state, State::Idle) {
-            State::Made(made) => {
-                let result = conclude(job.plan, &job.frame, made);
-                State::Done(result.map(Process::into_detached))
-            }
-            done => done,
-        };
+}
+
+/// Jobs whose children may be in this memory, until it is finished or dropped, as by the panic of
+/// a hook of the caller's.
+struct Batch<'j, 'p>(&'j mut [Job<'p>]);
+
+impl Batch<'_, '_> {
+    /// Waits until all children have executed their programs or failed.
+    fn finish(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Batch<'_, '_> {
+    fn drop(&mut self) {
+        for job in &mut *self.0 {
+            job.state = match core::mem::replace(&mut job.state, State::Idle) {
+                State::Made(made) => {
+                    State::Done(made.conclude(job.plan).map(Process::into_detached))
+                }
+                done => done,
+            };
+        }
     }
 }

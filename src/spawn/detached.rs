@@ -6,10 +6,11 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{Frame, Made, clone_flags, conclude, make, unnamed_pipe, wait_until_gone};
+use super::{Frame, Made, clone_flags, make, unnamed_pipe};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::Fd;
+use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
 use crate::plan::{Buffer, HeapBuffer, OwnedPlan, Step, Storage};
 use crate::process::Process;
@@ -36,28 +37,39 @@ impl Request<'_> {
     ///
     /// clone(2), `CLONE_CHILD_CLEARTID`.
     pub fn start(&self) -> Result<Pending, Error> {
+        let kernel = self.known_kernel()?;
+        // What the child alone would find to be refused, nobody could mend later.
+        let kernel = if self.kernel.is_none() { kernel.still(self.needs()) } else { kernel };
+        match self.start_on(kernel) {
+            Err(error) => match self.lesser(kernel, error) {
+                Some(kernel) => self.start_on(kernel),
+                None => Err(error),
+            },
+            result => result,
+        }
+    }
+
+    fn start_on(&self, kernel: Kernel) -> Result<Pending, Error> {
         // Most plans fit, and what is not looked up twice is not allocated either.
-        match self.start_in(&mut Buffer::<48, 256>::new()) {
-            Err(error) if is_too_small(error) => {
-                self.start_in(&mut HeapBuffer::new(self.needed()?))
+        match self.start_in(kernel, &mut Buffer::<48, 256>::new()) {
+            Err(error) if error.is_too_small() => {
+                self.start_in(kernel, &mut HeapBuffer::new(self.needed()?))
             }
             result => result,
         }
     }
 
-    fn start_in<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Pending, Error> {
+    fn start_in<'s>(
+        &'s self,
+        kernel: Kernel,
+        storage: impl Into<Storage<'s>>,
+    ) -> Result<Pending, Error> {
         let mut storage = storage.into();
-        let plan = self.plan(storage.reborrow())?;
+        let plan = self.plan_on(kernel, storage.reborrow())?;
         if let Some(reason) = plan.why_wait() {
             return Pending::by_spawn(self.exec_fd, reason, || self.spawn(storage));
         }
-        match OwnedPlan::new(&plan)?.start() {
-            // A filter may have been installed since the kernel was probed.
-            Err(error) if self.may_be_repeated(error) => {
-                Pending::by_spawn(self.exec_fd, Reason::Kernel, || self.spawn(storage))
-            }
-            result => result,
-        }
+        OwnedPlan::new(&plan)?.start()
     }
 
     /// Compiles the request to a plan with a copy of all that the request borrows, the
@@ -78,10 +90,6 @@ impl Request<'_> {
 
 fn no_pipe(errno: Errno) -> Error {
     Error::new(Step::Report, 0, errno)
-}
-
-fn is_too_small(error: Error) -> bool {
-    (error.step(), error.errno()) == (Step::Plan, Some(Errno::ENOBUFS))
 }
 
 impl OwnedPlan {
@@ -118,7 +126,7 @@ impl OwnedPlan {
         let made = unsafe { make(plan, shared, flags) };
         match made {
             Ok(made) => {
-                let pid = made.pid;
+                let pid = made.pid();
                 let fd = pipe.map(|(reader, _)| reader);
                 let started = Started { plan: self.clone(), frame, made: Some(made) };
                 Ok(Pending { pid, fd, reason: Reason::Default, state: State::Started(started) })
@@ -268,8 +276,7 @@ impl Started {
     fn conclude(&mut self) -> Result<Process, Error> {
         let gone = Err(Error::new(Step::Child, 0, Errno::ECHILD));
         let Some(made) = self.made.take() else { return gone };
-        wait_until_gone(self.frame(), made.pid);
-        conclude(self.plan.plan(), self.frame(), made).map(Process::into_detached)
+        made.conclude(self.plan.plan()).map(Process::into_detached)
     }
 }
 

@@ -9,7 +9,7 @@
 use core::ffi::c_void;
 
 use super::around::{WAITS, Wanted};
-use super::{Frame, clone_flags, conclude, make, unnamed_pipe};
+use super::{Frame, clone_flags, make, unnamed_pipe};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
@@ -22,7 +22,7 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let failed = |errno| Error::new(Step::Report, 0, errno);
     let page = SharedFrame::new().map_err(failed)?;
     let frame = page.frame();
-    let pipe = if tells_by_pipe(plan.kernel, plan.around.wanted, plan.leave_dead.is_some()) {
+    let pipe = if tells_by_pipe(plan.kernel, plan.around.wanted, plan.leave_dead) {
         Some(unnamed_pipe(plan).map_err(failed)?)
     } else {
         None
@@ -34,7 +34,7 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
         drop(writer);
         sys::wait_for_end_of_file(reader.raw());
     }
-    conclude(plan, frame, made)
+    made.conclude(plan)
 }
 
 /// Whether a pipe tells of the exec. Where a child sends no signal until then, `conclude`

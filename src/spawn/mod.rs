@@ -10,10 +10,13 @@ mod batch;
 mod detached;
 pub(crate) mod fallback;
 pub(crate) mod fork;
+mod made;
 mod stub;
 mod vfork;
 
 pub(crate) use stub::{MOST_BEFORE, STUB, STUB_NAME, STUB_TEXT, Stub, copy};
+
+use made::Made;
 
 pub use batch::{Job, spawn_all};
 #[cfg(feature = "alloc")]
@@ -33,16 +36,17 @@ use crate::environ;
 use crate::errno::Errno;
 use crate::error::{Cause, Error};
 use crate::fd::Fd;
-use crate::kernel::{Feature, Kernel};
+use crate::kernel::{Feature, Kernel, Needs};
 use crate::low::{Lent, LowFds};
 use crate::mode::{self, Mode, Modes};
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
-use crate::plan::{Needed, Plan, Step, Storage};
+use crate::plan::{Buffer, Needed, Plan, Step, Storage};
+use crate::posix::PosixSpawn;
 use crate::process::Process;
-use crate::request::{FdAction, RawFd, Request};
+use crate::request::{Exec, FdAction, OtherFds, RawFd, Request};
 use crate::signal::SigSet;
 use crate::status::WaitStatus;
-use crate::sys::{self, Target};
+use crate::sys;
 
 impl Request<'_> {
     /// Spawns the program and returns when the child has executed it.
@@ -77,6 +81,9 @@ impl Request<'_> {
     /// where a source is 256 or more, where that helps, and where enough numbers are
     /// free; else this is `spawn`. What the child has is the same.
     ///
+    /// Only pipes and sockets are duplicated: to give back the number of another file would drop
+    /// the record locks of fcntl(2) that the caller has on it.
+    ///
     /// # Errors
     ///
     /// As [`spawn`](Self::spawn).
@@ -89,8 +96,8 @@ impl Request<'_> {
         low: &LowFds,
         storage: impl Into<Storage<'s>>,
     ) -> Result<Process, Error> {
-        let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        if kernel.has(Feature::ShareFds) {
+        let kernel = self.known_kernel()?;
+        if kernel.has(Feature::ShareFds) && self.other_fds == OtherFds::Close {
             let mut actions = [FdAction::Close { child_fd: 0 }; LowFds::MOST];
             if let Some(_lent) = Lent::new(low, self, &mut actions) {
                 let fds = actions.get(..self.fds.len()).unwrap_or_default();
@@ -110,75 +117,149 @@ impl Request<'_> {
     ///
     /// Those that `spawn` gives before any process exists.
     pub fn plan<'s>(&'s self, storage: impl Into<Storage<'s>>) -> Result<Plan<'s>, Error> {
-        let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        self.plan_on(kernel, storage.into())
+        self.plan_on(self.known_kernel()?, storage.into())
     }
 
-    /// How much room [`spawn`](Self::spawn) needs, at most.
+    /// How much room [`spawn`](Self::spawn) and [`spawn_with`](Self::spawn_with) need, at most:
+    /// for whatever they may try, on this kernel and if it refuses calls from now on.
     ///
     /// # Errors
     ///
     /// Those that `spawn` gives before any process exists.
     pub fn needed(&self) -> Result<Needed, Error> {
-        let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        // A table that is shared takes more ops than one that is not.
+        let kernel = self.known_kernel()?;
         let around = (self.around.look)(self);
+        let mut needed = self.needed_on(kernel, around)?;
+        let mut also = |kernel: Kernel| {
+            let more = self.needed_on(kernel, around);
+            if let Ok(more) = more {
+                needed.ops = needed.ops.max(more.ops);
+                needed.words = needed.words.max(more.words);
+            }
+            more.is_ok()
+        };
+        also(kernel.without(Feature::ExecMemfd));
+        if self.kernel.is_none() {
+            let old = kernel.without(Feature::Clone3).without(Feature::Execveat);
+            for without in LESS {
+                let without = |kernel: Kernel| without.iter().fold(kernel, |k, f| k.without(*f));
+                // A few options need clone3.
+                let _ = also(without(old)) || also(without(kernel));
+            }
+        }
+        Ok(needed)
+    }
+
+    /// How much room a plan takes on `kernel`, whatever this process is.
+    fn needed_on(&self, kernel: Kernel, around: Wanted) -> Result<Needed, Error> {
         let (mode, _) = mode::choose(self, kernel, around)?;
-        let caller = Caller { sources_open: true, ..caller(self, kernel, around) };
+        let caller = Caller {
+            envp: if self.envp.is_none() { environ::inherited() } else { None },
+            mask: opens_mask(self, kernel, around).then_some(SigSet::EMPTY),
+            // Some that are, and some that are not.
+            ignored: SigSet::from_bits(u64::MAX / 3),
+            pid: 0,
+            pgrp: 0,
+            sources_open: true,
+            around,
+        };
         compile::needed(&self.input(kernel, mode, caller))
     }
 
+    /// What the kernel offers, of what this request depends on.
+    #[inline]
+    fn known_kernel(&self) -> Result<Kernel, Error> {
+        self.kernel.map_or_else(|| Kernel::find(self.needs()), Ok)
+    }
+
+    /// What has to be known of the kernel.
+    #[inline]
+    fn needs(&self) -> Needs {
+        let closes_more = || self.posix.is_some_and(PosixSpawn::closes_from);
+        let closes = self.other_fds == OtherFds::Close || self.cgroup.is_some() || closes_more();
+        let by_fd = self.stub.is_some() || matches!(self.exec, Exec::Fd(_));
+        Needs::CLONE
+            .and(Needs::CLOSE, closes)
+            .and(Needs::PIDFD, self.pidfd)
+            .and(Needs::EXECVEAT, by_fd)
+            .and(Needs::CORE_DUMP, self.seccomp.is_some())
+    }
+
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
-        let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
-        let result = self.spawn_on(kernel, storage.reborrow());
-        match result {
-            // A filter was installed or a namespace entered since the kernel was
-            // probed: see what is left.
-            Err(error) if self.kernel.is_none() && self.may_be_repeated(error) => {
-                let now = Kernel::probe()?;
-                if now == kernel { result } else { self.spawn_on(now, storage) }
-            }
-            // A security module refuses to execute it, or there is no descriptor for it.
-            Err(error) if self.is_for_fork(error) && self.opens_again() => {
-                let without = kernel.without(Feature::ExecMemfd);
-                let refused =
-                    matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::ENOSYS));
-                if refused && self.kernel.is_none() {
-                    without.remember();
-                }
-                self.spawn_on(without, storage)
-            }
-            _ => result,
+        let kernel = self.known_kernel()?;
+        match self.spawn_on(kernel, storage.reborrow()) {
+            Err(error) => self.spawn_again(kernel, error, storage),
+            result => result,
         }
     }
 
-    /// Whether `error` says that the kernel refuses a call that it offered, and
-    /// the child has done nothing that a second one could not do again.
-    fn may_be_repeated(&self, error: Error) -> bool {
-        let Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) = error.errno() else {
-            return false;
-        };
-        match error.step() {
-            Step::Clone => true,
-            Step::CloseOthers | Step::NewNamespaces => {
-                self.hook.is_none() && self.parent_hook.is_none() && self.opens_again()
+    /// Spawns as often as the `error` of the last try, on `kernel`, leads to another way.
+    #[cold]
+    fn spawn_again(
+        &self,
+        mut kernel: Kernel,
+        mut error: Error,
+        mut storage: Storage<'_>,
+    ) -> Result<Process, Error> {
+        while let Some(lesser) = self.lesser(kernel, error) {
+            kernel = lesser;
+            match self.spawn_on(kernel, storage.reborrow()) {
+                // What went wrong was something else.
+                Err(next) if next.is_too_small() => break,
+                Err(next) => error = next,
+                result => return result,
+            }
+        }
+        Err(error)
+    }
+
+    /// Another way after `error`, a kernel that offers less than `kernel`; `None` if there is none.
+    ///
+    /// There is one if the kernel refuses a call that it offered before, as a filter was
+    /// installed or a namespace entered, and the child has done nothing that a second one could
+    /// not do again; and if a stub cannot be made.
+    fn lesser(&self, kernel: Kernel, error: Error) -> Option<Kernel> {
+        let refused = matches!(error.errno(), Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL));
+        if error.step() == Step::Stub {
+            // A security module refuses to execute it, or there is no descriptor for it.
+            let is_new = self.modes == Modes::Any && kernel.has(Feature::ExecMemfd);
+            let lesser = (is_new && self.opens_again()).then(|| kernel.without(Feature::ExecMemfd));
+            let for_good =
+                matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::ENOSYS));
+            if lesser.is_some() && self.kernel.is_none() && for_good {
+                Kernel::forget(Feature::ExecMemfd);
+            }
+            return lesser;
+        }
+        let may_repeat = match error.step() {
+            Step::Clone => refused,
+            Step::CloseOthers | Step::NewNamespaces | Step::FileAction => refused && self.is_pure(),
+            Step::Exec => refused && matches!(self.exec, Exec::Fd(_)) && self.is_pure(),
+            // By a filter that has somebody answer for the kernel, which works in the parent.
+            Step::Child => {
+                let sigsys = Cause::Killed(uapi::SIGSYS as u8);
+                error.cause() == sigsys && self.seccomp.is_none() && self.is_pure()
             }
             _ => false,
+        };
+        if !may_repeat || self.kernel.is_some() {
+            return None;
         }
+        let now = Kernel::find_anew(self.needs()).ok()?;
+        (now != kernel).then_some(now)
     }
 
-    /// Whether a stub, which `error` is about, is but one way to do it.
-    fn is_for_fork(&self, error: Error) -> bool {
-        error.step() == Step::Stub && self.modes == Modes::Any
+    /// Whether a second child can do all that a first one has done.
+    fn is_pure(&self) -> bool {
+        self.hook.is_none() && self.parent_hook.is_none() && self.opens_again()
     }
 
     /// Whether a second child can open what a first one has opened.
     fn opens_again(&self) -> bool {
         let exclusive = uapi::O_EXCL as i32;
-        !self
-            .fds
-            .iter()
-            .any(|action| matches!(action, FdAction::Open { flags, .. } if flags & exclusive != 0))
+        let is_exclusive = |action: &FdAction<'_>| matches!(action, FdAction::Open { flags, .. } if flags & exclusive != 0);
+        !self.fds.iter().any(is_exclusive)
+            && !self.posix.is_some_and(|posix| posix.opens_with(exclusive))
     }
 
     fn spawn_on(&self, kernel: Kernel, storage: Storage<'_>) -> Result<Process, Error> {
@@ -202,8 +283,8 @@ impl Request<'_> {
     fn input<'s>(&'s self, kernel: Kernel, mode: Mode, caller: Caller<'s>) -> Input<'s> {
         let mut input = Input::new(self, kernel, mode, caller);
         // Too many steps may come before a stub, which shows when they are counted.
-        if mode == Mode::Stub && compile::needed(&input).is_err_and(|error| self.is_for_fork(error))
-        {
+        let is_stubs = |error: Error| error.step() == Step::Stub && self.modes == Modes::Any;
+        if mode == Mode::Stub && compile::needed(&input).is_err_and(is_stubs) {
             input.mode = Mode::Fork;
         }
         input
@@ -218,18 +299,18 @@ impl Plan<'_> {
     /// parent is from when it was compiled: the kernel; its ids, and the pid that a parent death
     /// signal or a wait is checked against; where a terminal's foreground is taken, and on kernels
     /// below 5.5, the signal mask; on those also the signals that are ignored. So it belongs to
-    /// the process that compiled it, and a process that has installed a seccomp filter compiles it
-    /// anew.
+    /// the process that compiled it. One that has installed a seccomp filter had better compile it
+    /// anew: each spawn of the old plan finds out what is refused, and does as
+    /// [`Request::spawn`] would.
     ///
     /// # Errors
     ///
     /// - [`Step::Environment`] with `EINVAL`, before any process exists: the request
     ///   has no environment of its own. The inherited one may have moved.
-    /// - those of [`Request::spawn`], but for its second try where the kernel
-    ///   refuses what it offered before.
+    /// - those of [`Request::spawn`].
     pub fn spawn(&self) -> Result<Process, Error> {
         self.may_be_kept()?;
-        self.run()
+        self.run().or_else(|error| self.run_again(error))
     }
 
     /// Refuses a plan whose environment may be another's by now.
@@ -247,19 +328,60 @@ impl Plan<'_> {
             (Mode::Stub | Mode::Fork, _) => fork::run(self),
         }
     }
+
+    /// Does by another plan of its request what failed with `error`, if there may be one.
+    #[cold]
+    #[inline(never)]
+    fn run_again(&self, error: Error) -> Result<Process, Error> {
+        let request = self.around.request();
+        let lesser =
+            request.and_then(|request| Some((request, request.lesser(self.kernel, error)?)));
+        let Some((request, lesser)) = lesser else { return Err(error) };
+        let mut buffer = Buffer::<48, 256>::new();
+        let mut storage = Storage::from(&mut buffer);
+        match request.spawn_on(lesser, storage.reborrow()) {
+            Err(next) if next.is_too_small() => Err(error),
+            Err(next) => request.spawn_again(lesser, next, storage),
+            result => result,
+        }
+    }
 }
 
+/// What a kernel may turn out to lack besides `clone3`, for [`Request::needed`]: one of the ways
+/// to close descriptors, with memory that can be shared or not.
+const LESS: [&[Feature]; 8] = [
+    &[],
+    &[Feature::ShareFds],
+    &[Feature::CloseRangeCloexec],
+    &[Feature::CloseRange],
+    &[Feature::SharedMemory],
+    &[Feature::SharedMemory, Feature::ShareFds],
+    &[Feature::SharedMemory, Feature::CloseRangeCloexec],
+    &[Feature::SharedMemory, Feature::CloseRange],
+];
+
 impl Frame {
+    /// `tid` until the kernel has written it. Not 0: the kernel's 0 is the news.
+    pub(crate) const NO_TID: u32 = u32::MAX;
+
     pub(crate) const fn new() -> Self {
         Self {
             failed: AtomicPtr::new(ptr::null_mut()),
             errno: AtomicU32::new(0),
-            // Not 0: the kernel's 0 is the news.
-            tid: AtomicU32::new(u32::MAX),
+            tid: AtomicU32::new(Self::NO_TID),
             epilogue: EPILOGUE.as_ptr().cast(),
             released: AtomicU32::new(0),
         }
     }
+}
+
+/// Whether the child has signals blocked, and has to be given its parent's mask.
+#[inline]
+fn opens_mask(request: &Request<'_>, kernel: Kernel, around: Wanted) -> bool {
+    request.mask.is_none()
+        && (!kernel.has(Feature::ClearSighand)
+            || request.foreground.is_some()
+            || around.has(SHIELDS))
 }
 
 /// Reads what the plan needs to know of its parent, and no more.
@@ -267,7 +389,6 @@ impl Frame {
 #[inline(always)]
 fn caller<'a>(request: &'a Request<'a>, kernel: Kernel, around: Wanted) -> Caller<'a> {
     let (waits, shields) = (around.has(WAITS), around.has(SHIELDS));
-    let opens_mask = !kernel.has(Feature::ClearSighand) || request.foreground.is_some() || shields;
     let mut ignored = SigSet::EMPTY;
     if !kernel.has(Feature::ClearSighand) {
         for signal in 1..=64 {
@@ -278,8 +399,7 @@ fn caller<'a>(request: &'a Request<'a>, kernel: Kernel, around: Wanted) -> Calle
     }
     Caller {
         envp: if request.envp.is_none() { environ::inherited() } else { None },
-        mask: (opens_mask && request.mask.is_none())
-            .then(|| sys::signal_mask().unwrap_or_default()),
+        mask: opens_mask(request, kernel, around).then(|| sys::signal_mask().unwrap_or_default()),
         ignored,
         pid: match request.pdeathsig {
             None if !waits => 0,
@@ -291,13 +411,6 @@ fn caller<'a>(request: &'a Request<'a>, kernel: Kernel, around: Wanted) -> Calle
         sources_open: !request.pidfd || compile::all_sources(request, &mut sys::is_open),
         around,
     }
-}
-
-/// A child that has been made.
-#[derive(Debug)]
-struct Made {
-    pid: c_int,
-    pidfd: Option<Fd>,
 }
 
 /// Clones a child that executes `plan` and reports to `frame`, with `flags` for memory
@@ -330,19 +443,22 @@ unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Resul
     let at_once = plan.pidfd && plan.kernel.has(Feature::ClonePidfd);
     let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
+    let flags = wishes.flags;
     // SAFETY: The caller's promises are those that `clone` asks for.
     let result = unsafe { clone(plan.kernel, wishes, place, start) };
     if let Some(mask) = mask {
         // It cannot fail: the arguments are those of the call above.
         let _ = sys::set_signal_mask(mask);
     }
-    Ok(Made { pid: result?, pidfd: (pidfd >= 0).then(|| Fd::new(pidfd)) })
+    let pidfd = (pidfd >= 0).then(|| Fd::new(pidfd));
+    // SAFETY: The caller's promise, until the child has left; that is what this waits for.
+    Ok(unsafe { Made::new(plan, frame, flags, result?, pidfd) })
 }
 
 /// The flags that make a child of `plan` in `mode`, and its exit signal where clone(2) has it.
 const fn clone_flags(plan: &Plan<'_>, mode: Mode, shares_fds: bool) -> u32 {
-    let signal = if plan.leave_dead.is_some() { uapi::SIGCHLD } else { 0 };
-    flags_of(mode, shares_fds, plan.leave_dead.is_some()) | signal
+    let signal = if plan.leave_dead { uapi::SIGCHLD } else { 0 };
+    flags_of(mode, shares_fds, plan.leave_dead) | signal
 }
 
 /// The same without the signal. `clears_tid`: the kernel says when a child has left memory that
@@ -422,87 +538,14 @@ unsafe fn clone(
     }
 }
 
-/// Reads what became of a child that has left the parent's memory, or soon will.
-fn conclude(plan: &Plan<'_>, frame: &Frame, made: Made) -> Result<Process, Error> {
-    let Made { pid, pidfd } = made;
-    // A child that is left when it is dead has an exit signal from the start. Its word says
-    // that it has left this memory, and what it failed in stands in its frame.
-    if let (Some(wait), Mode::Vfork | Mode::Stub | Mode::Detached) = (plan.leave_dead, plan.mode) {
-        wait(frame, pid);
-    }
-    let asks = plan.kernel.has(Feature::NoExitSignal) && plan.leave_dead.is_none();
-    let end = if asks { end_before_exec(frame, pid) } else { None };
-    if let Some(error) = failure(plan, frame) {
-        if end.is_none() {
-            // ECHILD: someone waits for every child of every kind, or the emulator
-            // knows no exit signal but SIGCHLD, which is ignored.
-            let _ = sys::wait4(pid, uapi::__WALL);
-        }
-        return Err(error);
-    }
-    if let Some(cause) = end {
-        return Err(Error::died(cause));
-    }
-    let pidfd = match pidfd {
-        None if plan.pidfd => match sys::pidfd_open(pid) {
-            Ok(pidfd) => Some(pidfd),
-            Err(errno) => {
-                let _ = sys::kill(pid, uapi::SIGKILL as c_int);
-                let _ = sys::wait4(pid, 0);
-                return Err(Error::new(Step::Pidfd, 0, errno));
-            }
-        },
-        pidfd => pidfd,
-    };
-    Ok(Process::new(pid, pidfd, plan.mode, plan.reason))
-}
-
-/// What the child reports to have failed.
-fn failure(plan: &Plan<'_>, frame: &Frame) -> Option<Error> {
-    let errno = Errno::from_raw(frame.errno.load(Ordering::Acquire) as i32)?;
-    let tag = plan.tag_at(frame.failed.load(Ordering::Relaxed));
-    Some(Error::new(tag.step, tag.index, errno))
-}
-
-/// Reaps a child that ends without having executed its program; `None` once one has.
-///
-/// It is the question whether there is a child without an exit signal. exec makes
-/// that signal `SIGCHLD`, after it has copied what it takes from the parent's memory
-/// and before it lets the parent go; past that point it executes the program or
-/// kills the child. So `None` is also the proof that the plan is no longer read.
-fn end_before_exec(frame: &Frame, pid: c_int) -> Option<Cause> {
-    let mut options = uapi::__WCLONE | uapi::WNOHANG;
-    loop {
-        match sys::wait4(pid, options) {
-            Err(_) => return None,
-            Ok(Some(status)) => return Some(cause(status)),
-            // It failed, and all that it still does is to exit.
-            Ok(_) if frame.errno.load(Ordering::Acquire) != 0 => options &= !uapi::WNOHANG,
-            // It is being killed; or a tracer has let the parent go early, and exec
-            // wakes nobody who waits here.
-            Ok(_) => sys::sleep(PAUSE),
-        }
-    }
-}
-
-/// What ended a child.
-fn cause(status: WaitStatus) -> Cause {
-    match status.signal() {
-        Some(signal) => Cause::Killed(signal as u8),
-        None => Cause::Exited((status.raw() >> 8) as u8),
-    }
-}
-
-/// How long to wait before a question is asked again, in nanoseconds.
-const PAUSE: u32 = 100_000;
-
-/// Finds out what clone(2) offers here, with children that exit at once.
-pub(crate) fn probe(known: Kernel) -> Result<Kernel, Error> {
+/// Finds out what clone(2) offers here, of what `needs` asks about, with children that exit at
+/// once.
+pub(crate) fn probe(known: Kernel, needs: Needs) -> Result<Kernel, Error> {
     let failed = |errno| Error::new(Step::Clone, 0, errno);
     // Handlers that the kernel does not clear must not run, but for one that answers a filter's trap.
     let signals = SigSet::ALL.without(uapi::SIGSYS as c_int);
     let mask = sys::set_signal_mask(signals).map_err(failed)?;
-    let result = probe_clone(known);
+    let result = probe_clone(known, needs);
     let _ = sys::set_signal_mask(mask);
     result.map_err(failed)
 }
@@ -519,16 +562,21 @@ const WISHES: [Feature; 6] = [
 ];
 
 /// Tries what a spawn would like best, then less.
-fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
+fn probe_clone(known: Kernel, needs: Needs) -> Result<Kernel, Errno> {
+    let is_asked = |feature: Feature| match feature {
+        Feature::ClonePidfd => needs.has(Needs::PIDFD),
+        Feature::ShareFds => needs.has(Needs::CLOSE),
+        _ => true,
+    };
     let mut last = Errno::ENOSYS;
     for combination in 0..1u32 << WISHES.len() {
-        let mut kernel = known;
-        for (bit, feature) in WISHES.into_iter().enumerate() {
-            if combination >> bit & 1 == 1 {
-                kernel = kernel.without(feature);
-            }
+        let wishes = WISHES.into_iter().enumerate();
+        let missing = wishes.filter(|(bit, _)| combination >> bit & 1 == 1).map(|(_, wish)| wish);
+        if !missing.clone().all(is_asked) {
+            continue;
         }
-        match probe_child(kernel) {
+        let kernel = missing.fold(known, Kernel::without);
+        match probe_child(kernel, needs) {
             Err(errno @ (Errno::EINVAL | Errno::EPERM | Errno::ENOSYS)) => last = errno,
             result => return result,
         }
@@ -540,16 +588,16 @@ fn probe_clone(known: Kernel) -> Result<Kernel, Errno> {
 ///
 /// Not inline: a process comes here once.
 #[inline(never)]
-fn probe_child(mut kernel: Kernel) -> Result<Kernel, Errno> {
+fn probe_child(mut kernel: Kernel, needs: Needs) -> Result<Kernel, Errno> {
     let frame = Frame::new();
     // Whatever its exit signal: shared memory is what shows whether the parent is
     // suspended.
     let mode = if kernel.has(Feature::SharedMemory) { Mode::Vfork } else { Mode::Fork };
-    let shares_fds = kernel.has(Feature::ShareFds);
+    let shares_fds = kernel.has(Feature::ShareFds) && needs.has(Needs::CLOSE);
     let ops = if shares_fds { PROBE } else { EPILOGUE };
     let flags = flags_of(mode, shares_fds, true);
     let mut pidfd = -1;
-    let mut wants_pidfd = kernel.has(Feature::ClonePidfd);
+    let mut wants_pidfd = kernel.has(Feature::ClonePidfd) && needs.has(Needs::PIDFD);
     let pid = loop {
         let start = Start { ops: ops.as_ptr(), frame: &raw const frame };
         let wishes = Wishes { flags, cgroup: None, pids: &[] };
@@ -587,29 +635,3 @@ fn unnamed(plan: &Plan<'_>, mut fd: Fd) -> Result<Fd, Errno> {
     }
     Ok(fd)
 }
-
-/// Waits until the child of a parent that went on has left the memory of `frame`.
-///
-/// The kernel clears `tid` and wakes one who waits. It does not, below Linux 5.16, where
-/// a signal that dumps core kills the child; and a copy of `frame` that another thread's
-/// fork has made is never cleared. So now and then it is asked whether there still is a
-/// child that runs.
-fn wait_until_gone(frame: &Frame, pid: c_int) {
-    let still_runs = || {
-        let options = uapi::WEXITED | uapi::WNOHANG | uapi::WNOWAIT | uapi::__WALL;
-        sys::waitid(Target::Pid(pid), options, None).is_ok_and(|info| info.pid == 0)
-    };
-    loop {
-        let tid = frame.tid.load(Ordering::Acquire);
-        if tid == 0 || sys::futex_wait(&frame.tid, tid, PATIENCE) && !still_runs() {
-            return;
-        }
-    }
-}
-
-/// What a request brings along whose child is left when it is dead: the wait for its word.
-pub(crate) type LeaveDead = fn(&Frame, c_int);
-pub(crate) const LEAVE_DEAD: LeaveDead = wait_until_gone;
-
-/// How long to wait for the kernel's word before it is asked, in nanoseconds.
-const PATIENCE: u32 = 10_000_000;

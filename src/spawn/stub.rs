@@ -21,7 +21,8 @@ use linux_raw_sys::general as uapi;
 use linux_raw_sys::prctl as prctls;
 
 use super::around::{EXPOSES, SHARES_SCORE, Wanted, path_of};
-use super::{Frame, clone_flags, conclude, make, unnamed};
+use super::made::{cause, reap};
+use super::{Frame, clone_flags, make, unnamed};
 use crate::arch;
 use crate::argv;
 use crate::capability::{CapSet, Capabilities};
@@ -33,7 +34,7 @@ use crate::error::Error;
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::mode::Mode;
-use crate::plan::op::{Arg, Call, Op, Tag, flags, sys};
+use crate::plan::op::{Arg, Call, Op, Tag, ends, flags, sys};
 use crate::plan::pointee::{Pointee, pointees};
 use crate::plan::{Plan, Step, Storage, Writer};
 use crate::process::Process;
@@ -125,10 +126,10 @@ const BASE: usize = 0x20_0000;
 const FRAME: usize = 0x3f_f000;
 /// The ops are behind the headers, and the first of them the epilogue.
 const OPS: usize = 256;
-const EPILOGUE: usize = 3;
-const _: () = assert!(size_of::<[Op<'_>; EPILOGUE]>() == 192);
+const EPILOGUE: usize = 4;
+const _: () = assert!(size_of::<[Op<'_>; EPILOGUE]>() == 256);
 /// How many ops of the stub's own come before the rest of the plan.
-const BEFORE: usize = EPILOGUE + 2;
+const BEFORE: usize = EPILOGUE + 3;
 const OP: usize = size_of::<Op<'_>>();
 
 /// Behind the frame, what a step may write to: a variable of the environment.
@@ -154,32 +155,31 @@ fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let writer = unnamed(plan, writer).map_err(failed)?;
     // First for what is written to the memfd, then for ops.
     let mut memory: Memory = [const { MaybeUninit::uninit() }; MOST_FIRST];
-    let stub = Image::new(plan, writer.raw());
+    let stub = Image::new(plan, [reader.raw(), writer.raw()]);
     let memfd = stub.write(&mut memory).map_err(failed)?;
     let memfd = unnamed(plan, memfd).map_err(failed)?;
     let ops = first_ops(plan, &mut memory, [reader.raw(), writer.raw(), memfd.raw()])?;
     let frame = Frame::new();
     let first = Plan { ops, ..*plan };
-    // SAFETY: As in `vfork`: the frame is new, and all of it outlives the child's stay,
-    // which `conclude` sees the end of.
+    // SAFETY: As in `vfork`: the frame is new, and all of it outlives the child's stay.
     let made = unsafe { make(&first, &frame, clone_flags(plan, Mode::Stub, plan.shares_fds)) }?;
-    let process = conclude(&first, &frame, made)?;
+    let process = made.conclude(&first)?;
     drop((memfd, writer));
     if !wait_for_exec(process.pid(), reader.raw()) {
         return Err(Error::new(Step::Child, 0, Errno::EPERM));
     }
     match stub.outcome(reader.raw()) {
-        Outcome::Done | Outcome::Died if plan.leave_dead.is_some() => Ok(process),
+        Outcome::Done | Outcome::Died if plan.leave_dead => Ok(process),
         Outcome::Done if has_executed(process.pid()) => Ok(process),
         Outcome::Failed(error) => {
             // Somebody who waits for every child may be faster.
-            let _ = sys::wait4(process.pid(), uapi::__WALL);
+            let _ = reap(process.pid());
             Err(error)
         }
         Outcome::Done | Outcome::Died => {
-            let status = sys::wait4(process.pid(), uapi::__WALL);
+            let status = reap(process.pid());
             let gone = Error::new(Step::Child, 0, Errno::ECHILD);
-            Err(status.ok().flatten().map_or(gone, |status| Error::died(super::cause(status))))
+            Err(status.ok().flatten().map_or(gone, |status| Error::died(cause(status))))
         }
     }
 }
@@ -195,16 +195,18 @@ fn first_ops<'m>(
         first.copy(op, op.args);
     }
     let tag = Tag::new(Step::Stub);
-    // Who closes one end loses the lock of the other.
-    first.push(tag, sys!(CLOSE, reader)).ok_any();
     first.push(tag, sys!(FCNTL, writer, uapi::F_SETLK, Arg::ptr(&sys::LOCK)));
-    first.push(tag, sys!(FCNTL, writer, uapi::F_SETFD, 0));
+    // Both ends: a stub whose parent dies can still write, and goes on. And who closed one would lose
+    // the lock of the other.
+    for fd in [reader, writer] {
+        first.push(tag, sys!(FCNTL, fd, uapi::F_SETFD, 0));
+    }
     let name = Arg::raw(argv![c"rawspawn"].as_ptr().cast());
     first.push(tag, sys!(EXECVEAT, memfd, c"", name, 0, uapi::AT_EMPTY_PATH)).exec(0);
     let ops = first.finish_mut().map_err(|_| Error::new(Step::Stub, 0, Errno::ENOBUFS))?;
     // The new descriptors may be above what the plan copies of a table.
     if let (true, Some(op)) = (plan.shares_fds, ops.first_mut()) {
-        let last = writer.max(memfd) as isize | 63;
+        let last = reader.max(writer).max(memfd) as isize | 63;
         if op.args[0].value() <= last {
             op.args[0] = Arg::int(last + 1);
         }
@@ -228,7 +230,7 @@ fn wait_for_exec(pid: c_int, reader: RawFd) -> bool {
             return true;
         }
         let options = uapi::WSTOPPED | uapi::WNOHANG | uapi::WNOWAIT;
-        if sys::waitid(Target::Pid(pid), options, None).is_ok_and(|info| info.pid == pid) {
+        if sys::waitid(Target::Pid(pid), options, None).is_ok_and(|status| status.is_some()) {
             patience -= 1;
             let signal = if patience > 0 { uapi::SIGCONT } else { uapi::SIGKILL };
             let refused = sys::kill(pid, signal as c_int) == Err(Errno::EPERM);
@@ -280,11 +282,12 @@ struct Image<'p> {
     rest: &'p [Op<'p>],
     /// How many of these are steps before the exec.
     steps: usize,
-    writer: RawFd,
+    /// Of the pipe to the parent, the reading end and the writing end.
+    pipe: [RawFd; 2],
 }
 
 impl<'p> Image<'p> {
-    fn new(plan: &Plan<'p>, writer: RawFd) -> Self {
+    fn new(plan: &Plan<'p>, pipe: [RawFd; 2]) -> Self {
         let rest = plan.ops.get(plan.stub_at..).unwrap_or_default();
         // What comes with the exec: a filter may not allow to write what is told before it.
         let is_exec = |op: &Op<'_>| op.flags & flags::EXEC != 0;
@@ -292,26 +295,29 @@ impl<'p> Image<'p> {
         let filter = exec.saturating_sub(1);
         let is_late = rest.get(filter).is_some_and(|op| op.tag.step == Step::Seccomp);
         let steps = if is_late { filter } else { exec };
-        Self { rest, steps, writer }
+        Self { rest, steps, pipe }
     }
 
     /// The ops of the stub's own, in the order of their places.
-    fn own(&self) -> [(usize, Op<'static>); EPILOGUE + 3] {
-        let (end, tag) = (Tag::new(Step::Exit), Tag::new(Step::Stub));
+    fn own(&self) -> [(usize, Op<'static>); EPILOGUE + 4] {
+        let tag = Tag::new(Step::Stub);
         let op = |tag, call: Call<'_, 'static>| Op::new(tag, call);
-        let writer = self.writer;
-        let mut report = op(end, sys!(WRITE, writer, FRAME, REPORT));
-        let mut exit = op(end, sys!(EXIT_GROUP, 127));
+        let mark = |fd: RawFd| op(tag, sys!(FCNTL, fd, uapi::F_SETFD, uapi::FD_CLOEXEC));
+        let [reader, writer] = self.pipe;
+        let mut report = op(Tag::new(Step::Exit), sys!(WRITE, writer, FRAME, REPORT));
         let mut name = op(tag, sys!(PRCTL, prctls::PR_SET_NAME, BASE + NAME_AT));
-        for op in [&mut report, &mut exit, &mut name] {
+        for op in [&mut report, &mut name] {
             op.ok_any();
         }
+        let [group, single, trap] = ends(127);
         [
             (0, report),
-            (1, exit),
-            (2, op(end, sys!(EXIT, 127))),
-            (EPILOGUE, op(tag, sys!(FCNTL, writer, uapi::F_SETFD, uapi::FD_CLOEXEC))),
-            (EPILOGUE + 1, name),
+            (1, group),
+            (2, single),
+            (3, trap),
+            (EPILOGUE, mark(writer)),
+            (EPILOGUE + 1, mark(reader)),
+            (EPILOGUE + 2, name),
             // A byte of whatever: all that is left is the exec.
             (BEFORE + self.steps, op(tag, sys!(WRITE, writer, BASE, DONE))),
         ]

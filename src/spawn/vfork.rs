@@ -3,7 +3,7 @@
 use core::mem::{MaybeUninit, offset_of};
 
 use super::fallback::STACK_WORDS;
-use super::{Frame, clone_flags, conclude, make};
+use super::{Frame, clone_flags, make};
 use crate::error::Error;
 use crate::mode::Mode;
 use crate::plan::Plan;
@@ -40,5 +40,5 @@ fn run_in(plan: &Plan<'_>, frame: &Frame) -> Result<Process, Error> {
     // end of. `mode` chooses vfork only on a kernel that shares memory and knows the
     // question that it asks.
     let made = unsafe { make(plan, frame, clone_flags(plan, Mode::Vfork, plan.shares_fds)) }?;
-    conclude(plan, frame, made)
+    made.conclude(plan)
 }
