@@ -332,6 +332,7 @@ pub struct Request<'a> {
     pub(crate) posix: Option<&'a PosixSpawn<'a>>,
     pub(crate) hook: Option<Hook<'a>>,
     pub(crate) pidfd: bool,
+    pub(crate) leave_dead: bool,
     #[cfg(feature = "alloc")]
     pub(crate) exec_fd: bool,
     pub(crate) modes: Modes,
@@ -389,6 +390,7 @@ impl<'a> Request<'a> {
             posix: None,
             hook: None,
             pidfd: false,
+            leave_dead: false,
             #[cfg(feature = "alloc")]
             exec_fd: false,
             modes: Modes::Any,
@@ -1193,6 +1195,31 @@ impl<'a> Request<'a> {
     /// clone(2), `CLONE_PIDFD`; `pidfd_open(2)`.
     pub const fn pidfd(&mut self, on: bool) -> &mut Self {
         self.pidfd = on;
+        self
+    }
+
+    /// Leaves a child that dies before it has executed its program to be waited for, as
+    /// `posix_spawn(3)` does: the spawn is a success, and [`Process::wait`](crate::Process::wait), or a
+    /// plain waitpid(2), says what killed it. So a program that hands a signal of its
+    /// process group's on by how it waits for its children has one answer, whenever the signal
+    /// came. By default that is an error, [`Step::Child`](crate::Step::Child), and the child is
+    /// reaped.
+    ///
+    /// Such a child is an ordinary one from the start: a `waitpid(-1)` of another thread may see
+    /// it before the spawn returns, and one that fails sends `SIGCHLD`, as it exits, before the spawn
+    /// has reaped it. What failed is the error as ever.
+    ///
+    /// Two answers depend on this wish, of a child with a copy of memory ([`Mode::Fork`](crate::Mode::Fork)).
+    /// If the caller does something while it waits ([`parent_hook`](Self::parent_hook), maps of ids),
+    /// a pipe tells of its exec: what the hook forks holds the caller, until that executes something
+    /// or ends. And if a tracer takes `CLONE_VFORK` from its clone, an error that comes
+    /// after is an exit with 127.
+    ///
+    /// # See
+    ///
+    /// `posix_spawn(3)`; clone(2), exit signal and `__WALL`.
+    pub const fn leave_dead(&mut self, on: bool) -> &mut Self {
+        self.leave_dead = on;
         self
     }
 

@@ -22,10 +22,11 @@ enum Then {
 const LOOKS: u32 = 5;
 
 /// Has `path` spawned in a traced process, and `good` judge what came of it. `None`
-/// where nothing can be traced.
+/// where nothing can be traced. `leave_dead`: as that option says.
 fn spawn(
     path: &'static std::ffi::CStr,
     argv: CStrArray<'static>,
+    leave_dead: bool,
     then: Then,
     good: fn(Result<Process, Error>) -> bool,
 ) -> Option<()> {
@@ -33,7 +34,7 @@ fn spawn(
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         let mut request = Request::new(Exec::Path(path), argv);
-        request.modes(Modes::Vfork);
+        request.modes(Modes::Vfork).leave_dead(leave_dead);
         trace_me();
         let good = good(request.spawn(&mut Room::new()));
         // SAFETY: Ends the process.
@@ -71,13 +72,14 @@ fn spawn(
             attached = true;
             let options = libc::PTRACE_O_TRACESYSGOOD
                 | libc::PTRACE_O_TRACECLONE
+                | libc::PTRACE_O_TRACEFORK
                 | libc::PTRACE_O_TRACEEXEC
                 | libc::PTRACE_O_EXITKILL;
             assert_eq!(ptrace(libc::PTRACE_SETOPTIONS.into(), pid, options), 0);
         } else if signal == libc::SIGTRAP | 0x80 {
             match entered(pid) {
                 Some(call) if call.number == libc::SYS_clone3 => clear_vfork(pid, call.first),
-                Some(call) if call.number == libc::SYS_wait4 => {
+                Some(call) if [libc::SYS_wait4, libc::SYS_waitid].contains(&call.number) => {
                     looks += 1;
                     // Its first stop may come late.
                     if let (Some(child), LOOKS.., false) = (held, looks, released) {
@@ -129,9 +131,17 @@ fn a_parent_that_resumes_early_waits_for_its_child() {
         let killed = |spawned: Result<Process, Error>| {
             spawned.is_err_and(|error| error.cause() == Cause::Killed(9))
         };
-        let traced = spawn(exe, argv, Then::GoesOn, executed)
-            .and_then(|()| spawn(c"/nonexistent/program", argv, Then::GoesOn, failed))
-            .and_then(|()| spawn(exe, argv, Then::IsKilled, killed));
+        let left = |spawned: Result<Process, Error>| {
+            let status = spawned.map(|mut process| process.wait());
+            status.is_ok_and(|status| status.is_ok_and(|status| status.signal() == Some(9)))
+        };
+        let missing = c"/nonexistent/program";
+        let traced = spawn(exe, argv, false, Then::GoesOn, executed)
+            .and_then(|()| spawn(missing, argv, false, Then::GoesOn, failed))
+            .and_then(|()| spawn(exe, argv, false, Then::IsKilled, killed))
+            .and_then(|()| spawn(exe, argv, true, Then::GoesOn, executed))
+            .and_then(|()| spawn(missing, argv, true, Then::GoesOn, failed))
+            .and_then(|()| spawn(exe, argv, true, Then::IsKilled, left));
         if traced.is_none() {
             println!("skipped: early resume, as nothing can be traced here");
         }

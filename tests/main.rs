@@ -20,6 +20,7 @@ mod errors;
 mod exec;
 mod ids;
 mod kernel_fallbacks;
+mod left_dead;
 mod limits;
 mod low_fds;
 mod memory;

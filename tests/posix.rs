@@ -10,9 +10,10 @@ use rawspawn::{
 };
 
 use crate::common::child::{End, ending};
+use crate::common::seccomp::{Refuse, refusing};
 use crate::common::{
-    Report, Room, Setup, TempDir, each_setup, failure, forked, isolated, may_change_credentials,
-    report, run, without_stub,
+    Report, Reporter, Room, Setup, TempDir, each_setup, failure, file_at, forked, isolated,
+    may_change_credentials, report, run, without_stub,
 };
 use crate::session::terminal;
 
@@ -100,6 +101,42 @@ fn what_tells_of_the_exec_outlives_that_all_are_closed() {
             for _ in 0..20 {
                 let error = failure(setup, &mut request);
                 assert_eq!((error.step(), error.errno()), expected, "{setup:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn all_are_closed_though_a_filter_has_come_and_nothing_is_done_twice() {
+    isolated(|| {
+        let place = TempDir::new();
+        let path = place.join("new");
+        let exclusive = libc::O_CREAT | libc::O_EXCL | libc::O_RDWR;
+        // A second child would find the file that the first has made.
+        let actions = [
+            FileAction::Open { fd: 20, path: &path, flags: exclusive, mode: 0o600 },
+            FileAction::CloseFrom { fd: 21 },
+        ];
+        let posix = PosixSpawn::new().actions(&actions);
+        let _open = file_at(40);
+        for errno in [libc::ENOSYS, libc::EPERM, libc::EINVAL] {
+            for starts in [false, cfg!(feature = "alloc")] {
+                Kernel::probe().expect("a child can be made");
+                let reporter = Reporter::new(&[]);
+                let mut request = Request::new(Exec::Path(reporter.exe), reporter.argv);
+                request.other_fds(OtherFds::Inherit).posix(&posix);
+                let spawned = refusing(&[Refuse::new(libc::SYS_close_range, errno)], || {
+                    #[cfg(feature = "alloc")]
+                    if starts {
+                        return request.start()?.finish();
+                    }
+                    request.spawn(&mut Room::new())
+                });
+                let mut process =
+                    spawned.unwrap_or_else(|error| panic!("{errno}, {starts}: {error}"));
+                assert!(process.wait().expect("our child").success());
+                assert_eq!(reporter.read().fds().last(), Some(&20), "{errno}");
+                fs::remove_file(place.path().join("new")).expect("it was made");
             }
         }
     });

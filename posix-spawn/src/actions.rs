@@ -1,6 +1,7 @@
 //! `posix_spawn_file_actions_t`: within the size that C libraries give it.
 
 use core::ffi::{CStr, c_char, c_int, c_uint};
+use core::mem::offset_of;
 use core::ptr;
 use core::slice;
 
@@ -8,46 +9,91 @@ use rawspawn::{Errno, FileAction};
 
 use crate::c;
 
-/// A `posix_spawn_file_actions_t`: an array that grows.
+/// A `posix_spawn_file_actions_t`: what C libraries have at its start.
+///
+/// A program may have an object made by the C library and spawn with it here, or the other way
+/// round: it has looked one of the functions up by itself, or bound it early. Neither knows
+/// the other's actions, so both must refuse them.
 #[repr(C)]
 pub struct FileActions {
-    room: usize,
-    used: usize,
-    start: *mut FileAction<'static>,
+    /// In glibc how many actions there is room for, and how many there are. musl leaves it alone.
+    counts: [c_int; 2],
+    /// The actions. NULL: none, whoever made the object.
+    block: *mut Block,
 }
 // glibc's and musl's.
-const _: () = assert!(size_of::<FileActions>() <= 80);
+const _: () = assert!(size_of::<FileActions>() <= 80 && offset_of!(FileActions, block) == 8);
+
+/// The counts of an object of ours that has actions: glibc has room for 8 and more.
+const OURS: [c_int; 2] = [1, 1];
+
+/// What is allocated: this, and the actions behind it. A C library frees it as its own.
+#[repr(C)]
+struct Block {
+    sign: [c_int; 8],
+    room: usize,
+    used: usize,
+}
+
+/// Where the actions of `block` are.
+fn behind(block: *mut Block) -> *mut FileAction<'static> {
+    block.wrapping_add(1).cast()
+}
+
+/// What C libraries take for the one action that there is, and fail at with `EBADF`; and what no
+/// action of theirs is, as they take no such descriptors. It is no longer than the shortest of
+/// theirs.
+///
+/// - glibc's `__spawn_action` begins with what it is, 0 to close, and has the descriptor at byte 8.
+/// - musl's `fdop` has at its start the next, none, at byte 16 what it is, 2 to duplicate, then the
+///   new number and the old.
+const SIGN: [c_int; 8] = [0, 0, -1, 0x7261_7773, 2, 0, -1, 0x7061_776e];
 
 impl FileActions {
+    /// The block; NULL if there are no actions. `Err`: they are another library's.
+    fn block(&self) -> Result<*mut Block, Errno> {
+        // SAFETY: Whoever made it, it has as many bytes.
+        let is_ours = || self.counts == OURS && unsafe { (*self.block).sign } == SIGN;
+        if self.block.is_null() || is_ours() { Ok(self.block) } else { Err(Errno::EINVAL) }
+    }
+
     /// The actions; as long as the object is not changed.
-    pub(crate) fn as_slice(&self) -> &[FileAction<'_>] {
-        if self.used == 0 {
-            return &[];
+    pub(crate) fn as_slice(&self) -> Result<&[FileAction<'_>], Errno> {
+        let block = self.block()?;
+        if block.is_null() {
+            return Ok(&[]);
         }
-        // SAFETY: As many have been written there.
-        unsafe { slice::from_raw_parts(self.start, self.used) }
+        // SAFETY: It is ours.
+        let used = unsafe { (*block).used };
+        // SAFETY: As many have been written behind it.
+        Ok(unsafe { slice::from_raw_parts(behind(block), used) })
     }
 
     /// Appends `action`.
-    fn push(&mut self, action: FileAction<'static>) -> c_int {
-        if self.used == self.room {
-            let room = self.room.saturating_mul(2).max(8);
-            let Some(size) = room.checked_mul(size_of::<FileAction<'_>>()) else {
-                return Errno::ENOMEM.raw();
-            };
+    fn push(&mut self, action: FileAction<'static>) -> Result<(), Errno> {
+        let old = self.block()?;
+        // SAFETY: NULL, or ours.
+        let (used, room) = unsafe { old.as_ref() }.map_or((0, 0), |block| (block.used, block.room));
+        if used == room {
+            let room = room.saturating_mul(2).max(8);
+            let size = room.checked_mul(size_of::<FileAction<'_>>());
+            let size = size.and_then(|size| size.checked_add(size_of::<Block>()));
             // SAFETY: NULL, or what it has returned before.
-            let start = unsafe { c::realloc(self.start.cast(), size) };
-            if start.is_null() {
-                return Errno::ENOMEM.raw();
+            let new = unsafe { c::realloc(old.cast(), size.ok_or(Errno::ENOMEM)?) };
+            if new.is_null() {
+                return Err(Errno::ENOMEM);
             }
-            (self.start, self.room) = (start.cast(), room);
+            (self.block, self.counts) = (new.cast(), OURS);
+            // SAFETY: There is room for it.
+            unsafe { self.block.write(Block { sign: SIGN, room, used }) };
         }
         // SAFETY: There is room for one more.
-        let place = unsafe { self.start.add(self.used) };
+        let place = unsafe { behind(self.block).add(used) };
         // SAFETY: As above.
         unsafe { place.write(action) };
-        self.used += 1;
-        0
+        // SAFETY: It is ours.
+        unsafe { (*self.block).used = used + 1 };
+        Ok(())
     }
 
     /// Appends what `make` says of a copy of `path`.
@@ -59,20 +105,25 @@ impl FileActions {
         &mut self,
         path: *const c_char,
         make: impl FnOnce(&'static CStr) -> FileAction<'static>,
-    ) -> c_int {
+    ) -> Result<(), Errno> {
         // SAFETY: The caller's promise.
         let copy = unsafe { c::duplicate(path) };
         if copy.is_null() {
-            return Errno::ENOMEM.raw();
+            return Err(Errno::ENOMEM);
         }
         // SAFETY: It stays until `destroy` frees it, when nobody has it any more.
         let result = self.push(make(unsafe { CStr::from_ptr(copy) }));
-        if result != 0 {
+        if result.is_err() {
             // SAFETY: Just made.
             unsafe { c::free(copy.cast()) };
         }
         result
     }
+}
+
+/// What a function of C's returns for `result`.
+fn number(result: Result<(), Errno>) -> c_int {
+    result.map_or_else(Errno::raw, |()| 0)
 }
 
 /// Whether `fd` could be a descriptor.
@@ -90,31 +141,35 @@ unsafe fn push(actions: *mut FileActions, fds: &[c_int], action: FileAction<'sta
         return Errno::EBADF.raw();
     }
     // SAFETY: The caller's promise.
-    unsafe { &mut *actions }.push(action)
+    number(unsafe { &mut *actions }.push(action))
 }
+
+/// An object without actions, for a C library too.
+const NONE: FileActions = FileActions { counts: [0, 0], block: ptr::null_mut() };
 
 /// `posix_spawn_file_actions_init(3)`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_spawn_file_actions_init(actions: *mut FileActions) -> c_int {
-    let none = FileActions { room: 0, used: 0, start: ptr::null_mut() };
     // SAFETY: The caller's room.
-    unsafe { actions.write(none) };
+    unsafe { actions.write(NONE) };
     0
 }
 
-/// `posix_spawn_file_actions_destroy(3)`.
+/// `posix_spawn_file_actions_destroy(3)`. One of another library is left alone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn posix_spawn_file_actions_destroy(actions: *mut FileActions) -> c_int {
     // SAFETY: The caller's object.
-    let actions = unsafe { &*actions };
-    for action in actions.as_slice() {
+    let actions = unsafe { &mut *actions };
+    let Ok(slice) = actions.as_slice() else { return Errno::EINVAL.raw() };
+    for action in slice {
         if let FileAction::Open { path, .. } | FileAction::Chdir { path } = action {
             // SAFETY: What `duplicate` has made.
             unsafe { c::free(path.as_ptr().cast_mut().cast()) };
         }
     }
     // SAFETY: NULL, or what `realloc` has made.
-    unsafe { c::free(actions.start.cast()) };
+    unsafe { c::free(actions.block.cast()) };
+    *actions = NONE;
     0
 }
 
@@ -134,7 +189,7 @@ pub unsafe extern "C" fn posix_spawn_file_actions_addopen(
     // SAFETY: The caller's object.
     let actions = unsafe { &mut *actions };
     // SAFETY: The caller's string.
-    unsafe { actions.push_path(path, make) }
+    number(unsafe { actions.push_path(path, make) })
 }
 
 /// `posix_spawn_file_actions_addclose(3)`.
@@ -167,7 +222,7 @@ pub unsafe extern "C" fn posix_spawn_file_actions_addchdir_np(
     // SAFETY: The caller's object.
     let actions = unsafe { &mut *actions };
     // SAFETY: The caller's string.
-    unsafe { actions.push_path(path, |path| FileAction::Chdir { path }) }
+    number(unsafe { actions.push_path(path, |path| FileAction::Chdir { path }) })
 }
 
 /// `posix_spawn_file_actions_addchdir(3)`, of POSIX.1-2024.
@@ -186,7 +241,10 @@ pub unsafe extern "C" fn posix_spawn_file_actions_addfchdir_np(
     actions: *mut FileActions,
     fd: c_int,
 ) -> c_int {
-    // Whether it could be a descriptor glibc leaves to the spawn.
+    // Whether it could be a descriptor glibc leaves to the spawn. musl, and POSIX.1-2024, do not.
+    if fd < 0 && !c::is_glibc() {
+        return Errno::EBADF.raw();
+    }
     // SAFETY: The caller's promise.
     unsafe { push(actions, &[], FileAction::Fchdir { fd }) }
 }

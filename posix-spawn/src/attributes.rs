@@ -1,6 +1,7 @@
 //! `posix_spawnattr_t`: within the size that C libraries give it.
 
 use core::ffi::{c_int, c_short};
+use core::mem::offset_of;
 
 use rawspawn::{Errno, FileAction, PosixSpawn, Scheduler};
 
@@ -21,7 +22,8 @@ pub(crate) mod flags {
 /// `sigset_t` of the C library; the kernel knows the first word of it.
 pub type SigSetT = [u64; 16];
 
-/// A `posix_spawnattr_t`.
+/// A `posix_spawnattr_t`. All that is in it is where glibc's and musl's spawn.h have it: whoever made
+/// an object, whoever spawns with it.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Attributes {
@@ -34,7 +36,16 @@ pub struct Attributes {
     pub(crate) cgroup: c_int,
 }
 // glibc's and musl's.
-const _: () = assert!(size_of::<Attributes>() <= 336);
+const _: () = assert!(
+    size_of::<Attributes>() <= 336
+        && offset_of!(Attributes, flags) == 0
+        && offset_of!(Attributes, pgrp) == 4
+        && offset_of!(Attributes, sigdefault) == 8
+        && offset_of!(Attributes, sigmask) == 136
+        && offset_of!(Attributes, priority) == 264
+        && offset_of!(Attributes, policy) == 268
+        && offset_of!(Attributes, cgroup) == 272
+);
 
 impl Attributes {
     pub(crate) const NONE: Self = Self {

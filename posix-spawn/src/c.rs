@@ -35,6 +35,7 @@ c_functions! {
     "rawspawn_realloc" to "realloc": fn realloc(start: *mut c_void, size: usize) -> *mut c_void;
     "rawspawn_free" to "free": fn free(start: *mut c_void);
     "rawspawn_getenv" to "getenv": fn getenv(name: *const c_char) -> *const c_char;
+    "rawspawn_confstr" to "confstr": fn confstr(name: c_int, start: *mut c_char, size: usize) -> usize;
     "rawspawn_getauxval" to "getauxval": fn getauxval(kind: c_ulong) -> c_ulong;
     "rawspawn_setcancelstate" to "pthread_setcancelstate":
         fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
@@ -79,6 +80,10 @@ const PTHREAD_CANCEL_DISABLE: c_int = 1;
 /// The signals that C libraries keep to themselves: to cancel a thread, to set ids of all.
 const INTERNAL: SigSet = SigSet::EMPTY.with(32).with(33);
 
+/// `SIGSYS`, which is not blocked: a filter's trap is for the program's handler, which answers
+/// in the place of the kernel. If it could not, the kernel would end the program.
+const TRAP: i32 = 31;
+
 /// Keeps this thread from being cancelled and from handling signals, as long as it lives.
 ///
 /// The first takes both: a signal that was sent before cancellation was disabled is obeyed by
@@ -93,7 +98,7 @@ impl Undisturbed {
         let mut state = 0;
         // SAFETY: It writes one number.
         unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut state) };
-        Self { state, mask: set_mask(SigSet::ALL) }
+        Self { state, mask: set_mask(SigSet::ALL.without(TRAP)) }
     }
 
     /// The mask that the thread had, and has again.
@@ -124,6 +129,14 @@ fn set_mask(signals: SigSet) -> SigSet {
 /// `signals` but for those that are never blocked by who uses a C library.
 pub(crate) fn without_internal(signals: SigSet) -> SigSet {
     SigSet::from_bits(signals.bits() & !INTERNAL.bits())
+}
+
+/// Whether the C library is glibc: the one that the program has, which is known when it runs. It has
+/// a name for its version, as others have not.
+pub(crate) fn is_glibc() -> bool {
+    const CS_GNU_LIBC_VERSION: c_int = 2;
+    // SAFETY: Without room nothing is written.
+    unsafe { confstr(CS_GNU_LIBC_VERSION, ptr::null_mut(), 0) != 0 }
 }
 
 /// The value of the variable `name` in the environment of this process.

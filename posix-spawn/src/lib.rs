@@ -118,7 +118,7 @@ impl Job {
         let attributes = unsafe { self.attributes.as_ref() }.unwrap_or(&NONE);
         // SAFETY: As above.
         let actions = unsafe { self.actions.as_ref() };
-        let actions = actions.map_or(&[][..], FileActions::as_slice);
+        let actions = actions.map_or(Ok(&[][..]), FileActions::as_slice)?;
         let exec = if searches { search::exec(path) } else { Exec::Path(path) };
         // SAFETY: NULL, or an array with a NULL behind it.
         let argv = unsafe { strings(self.argv) };
@@ -134,9 +134,13 @@ impl Job {
         let mask = if attributes.has(flags::SETSIGMASK) { asked } else { mask };
         request.signal_mask(c::without_internal(mask));
         if attributes.has(flags::SETCGROUP) {
+            // clone3(2) takes a larger number, and this for one that is too large.
+            if attributes.cgroup < 0 {
+                return Err(Errno::EINVAL);
+            }
             request.cgroup(attributes.cgroup);
         }
-        request.pidfd(self.by == By::Pidfd);
+        request.pidfd(self.by == By::Pidfd).leave_dead(true);
         let result = spawn(&request);
         trace::tell(path, &request, &result);
         result.map_err(number)
@@ -149,8 +153,7 @@ fn number(error: Error) -> Errno {
         // No room, as there is no memory.
         (Step::Plan, _) => Errno::ENOMEM,
         (_, Some(errno)) => errno,
-        // It died before its exec. glibc would call that a success, and leave the child to be
-        // waited for; here it has been.
+        // Of a child that has died, which is left and no error.
         (_, None) => Errno::ECHILD,
     }
 }

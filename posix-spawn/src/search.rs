@@ -6,11 +6,12 @@ use rawspawn::Exec;
 
 use crate::c;
 
-/// `confstr(_CS_PATH)`.
-const DEFAULT: &[u8] = b"/bin:/usr/bin";
+/// Where glibc looks without a `PATH`, and musl.
+const DEFAULTS: [&[u8]; 2] = [b"/bin:/usr/bin", b"/usr/local/bin:/bin:/usr/bin"];
 
 /// How `name` is looked up.
 pub(crate) fn exec(name: &CStr) -> Exec<'_> {
-    let path = c::variable(c"PATH").map_or(DEFAULT, CStr::to_bytes);
+    let default = || if c::is_glibc() { DEFAULTS[0] } else { DEFAULTS[1] };
+    let path = c::variable(c"PATH").map_or_else(default, CStr::to_bytes);
     Exec::Search { name, path: Some(path) }
 }

@@ -5,6 +5,7 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -140,6 +141,16 @@ static void actions(void)
     CHECK(posix_spawn_file_actions_addopen(a, -1, "/", O_RDONLY, 0) == EBADF);
     CHECK(posix_spawn_file_actions_addclosefrom_np(a, -1) == EBADF);
     CHECK(posix_spawn_file_actions_addtcsetpgrp_np(a, -1) == EBADF);
+#ifdef __GLIBC__
+    /* This one glibc leaves to the spawn. */
+    CHECK(posix_spawn_file_actions_addfchdir_np(a, -1) == 0);
+    CHECK(posix_spawnp(NULL, "true", a, NULL, argv, environ) == EBADF);
+    CHECK(posix_spawn_file_actions_destroy(a) == 0);
+    CHECK(posix_spawn_file_actions_init(a) == 0);
+#else
+    CHECK(posix_spawn_file_actions_addfchdir_np(a, -1) == EBADF);
+    CHECK(posix_spawn_file_actions_addfchdir(a, -1) == EBADF);
+#endif
     /* More than fit the first room, and a stack, and 16 bits. */
     for (int n = 0; n < 70000; n++)
         CHECK(posix_spawn_file_actions_adddup2(a, 0, 10 + n % 20) == 0);
@@ -205,8 +216,13 @@ static void attributes(void)
     CHECK(exits("exit 4") == 4);
     /* No cgroup. */
     CHECK(posix_spawnattr_setflags(a, 0x100) == 0);
-    CHECK(posix_spawnattr_setcgroup_np(a, 0) == 0);
-    CHECK(posix_spawnp(NULL, "true", NULL, a, argv, environ) == EBADF);
+    static const int cgroups[] = {0, 99, -1, -100, INT_MIN};
+    for (int n = 0; n < 5; n++) {
+        CHECK(posix_spawnattr_setcgroup_np(a, cgroups[n]) == 0);
+        /* The kernel takes a negative number for one that is too large. */
+        int expected = cgroups[n] < 0 ? EINVAL : EBADF;
+        CHECK(posix_spawnp(NULL, "true", NULL, a, argv, environ) == expected);
+    }
     CHECK(posix_spawnattr_destroy(a) == 0);
     CHECK(posix_spawnattr_init(a) == 0);
 }
@@ -338,40 +354,126 @@ static pid_t other_child(pid_t parent)
     return 0;
 }
 
-/* A signal that the program is to have blocked waits for it, from the start of the child on. */
-static void pending(void)
+static char folder[] = "/tmp/rawspawn-functions-XXXXXX", fifo[64];
+
+/* Has the next child wait in its one file action, until a helper has sent it a signal. The helper
+ * exits with 1 where it cannot find the child, 2 if something is wrong. */
+static pid_t signals_the_child(int signal)
 {
-    char folder[] = "/tmp/rawspawn-functions-XXXXXX", fifo[64];
+    memcpy(strchr(folder, '\0') - 6, "XXXXXX", 6);
     CHECK(mkdtemp(folder) != NULL);
     snprintf(fifo, sizeof fifo, "%s/fifo", folder);
     CHECK(mkfifo(fifo, 0600) == 0);
     pid_t parent = getpid(), helper = fork(), child = 0;
     if (helper == 0) {
+        alarm(60);
         while ((child = other_child(parent)) == 0)
             usleep(1000);
-        if (child > 0)
-            kill(child, SIGTERM);
-        /* It goes on. */
-        _exit(open(fifo, O_RDONLY) < 0 ? 2 : child < 0);
+        if (child > 0 && kill(child, signal) != 0)
+            _exit(2);
+        /* It goes on, if it is there: a signal that kills has ended its wait. */
+        int file = open(fifo, O_RDONLY | (child > 0 && signal == SIGKILL ? O_NONBLOCK : 0));
+        _exit(file < 0 ? 2 : child < 0);
     }
+    CHECK(posix_spawn_file_actions_addopen(&objects.actions, 9, fifo, O_WRONLY, 0) == 0);
+    return helper;
+}
+
+/* Whether the helper has found the child. */
+static int has_signalled(pid_t helper)
+{
+    int status;
+    CHECK(waitpid(helper, &status, 0) == helper && WIFEXITED(status) && WEXITSTATUS(status) < 2);
+    if (WEXITSTATUS(status) == 1)
+        puts("skipped: a child that waits, for want of /proc/PID/task/TID/children");
+    CHECK(posix_spawn_file_actions_destroy(&objects.actions) == 0);
+    CHECK(posix_spawn_file_actions_init(&objects.actions) == 0);
+    unlink(fifo);
+    rmdir(folder);
+    return WEXITSTATUS(status) == 0;
+}
+
+/* A child that is killed before its exec is there to be waited for, as an ordinary one. */
+static void killed(void)
+{
+    char name[] = "true";
+    char *argv[] = {name, NULL};
+    pid_t helper = signals_the_child(SIGKILL), pid = -1;
+    int status = -1, result = posix_spawn(&pid, "/bin/true", &objects.actions, NULL, argv, environ);
+    CHECK(result == 0);
+    CHECK(waitpid(pid, &status, 0) == pid);
+    if (has_signalled(helper))
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static volatile int alarms;
+
+static void counts(int signal)
+{
+    alarms++;
+    (void)signal;
+}
+
+/* Signals to the process group, all the time: the pid is that of a child, and its status says that
+ * a signal has killed it, or what it exited with. */
+static void flood(void)
+{
+    enum { SPAWNS = 300 };
+    pid_t leader = fork();
+    int status;
+    if (leader == 0) {
+        setpgid(0, 0);
+        signal(SIGUSR1, counts);
+        pid_t self = getpid(), other = fork();
+        if (other == 0) {
+            signal(SIGUSR1, SIG_IGN);
+            alarm(120);
+            while (getppid() == self) {
+                kill(0, SIGUSR1);
+                usleep(20);
+            }
+            _exit(0);
+        }
+        alarm(120);
+        char name[] = "sh", option[] = "-c", command[] = "exit 3";
+        char *argv[] = {name, option, command, NULL};
+        int by_signal = 0, errors = 0;
+        for (int n = 0; n < SPAWNS; n++) {
+            pid_t pid = -1;
+            int result = posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ), child = -1;
+            errors += result != 0;
+            if (result != 0)
+                continue;
+            while (waitpid(pid, &child, 0) == -1)
+                CHECK(errno == EINTR);
+            int is_killed = WIFSIGNALED(child) && WTERMSIG(child) == SIGUSR1;
+            CHECK(is_killed || (WIFEXITED(child) && WEXITSTATUS(child) == 3));
+            by_signal += is_killed;
+        }
+        kill(other, SIGKILL);
+        waitpid(other, NULL, 0);
+        printf("functions: under a flood of signals %d of %d spawns return 0, %d children killed\n",
+            SPAWNS - errors, SPAWNS, by_signal);
+        fflush(stdout);
+        /* Or there was no flood. */
+        _exit(errors != 0 || by_signal == 0 || alarms == 0);
+    }
+    CHECK(waitpid(leader, &status, 0) == leader && status == 0);
+}
+
+/* A signal that the program is to have blocked waits for it, from the start of the child on. */
+static void pending(void)
+{
+    pid_t helper = signals_the_child(SIGTERM);
     sigset_t term;
     sigemptyset(&term);
     sigaddset(&term, SIGTERM);
-    posix_spawn_file_actions_t *a = &objects.actions;
-    CHECK(posix_spawn_file_actions_addopen(a, 9, fifo, O_WRONLY, 0) == 0);
     CHECK(posix_spawnattr_setsigmask(&objects.attributes, &term) == 0);
     CHECK(posix_spawnattr_setflags(&objects.attributes, POSIX_SPAWN_SETSIGMASK) == 0);
-    int is_pending = has_status("^ShdPnd:.*4000$"), status;
-    CHECK(waitpid(helper, &status, 0) == helper);
-    if (WEXITSTATUS(status) == 1)
-        puts("skipped: a pending signal, for want of /proc/PID/task/TID/children");
-    else
-        CHECK(status == 0 && is_pending);
-    CHECK(posix_spawn_file_actions_destroy(a) == 0);
-    CHECK(posix_spawn_file_actions_init(a) == 0);
+    int is_pending = has_status("^ShdPnd:.*4000$");
     CHECK(posix_spawnattr_init(&objects.attributes) == 0);
-    unlink(fifo);
-    rmdir(folder);
+    if (has_signalled(helper))
+        CHECK(is_pending);
 }
 
 static void *spawns_once(void *nothing)
@@ -397,18 +499,47 @@ static void little_stack(void)
     pthread_attr_destroy(&attributes);
 }
 
-int main(void)
+static const char *topic = "";
+
+static void too_long(int signal)
 {
-    little_stack();
+    static const char text[] = "functions: not done in five minutes: ";
+    (void)!write(2, text, sizeof text - 1);
+    (void)!write(2, topic, strlen(topic));
+    (void)!write(2, "\n", 1);
+    _exit(1);
+    (void)signal;
+}
+
+/* With an argument: looks for a program of that name. */
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*test)(void);
+    } tests[] = {
+        {"little_stack", little_stack},
+        {"actions", actions},
+        {"attributes", attributes},
+        {"errors", errors},
+        {"pidfds", pidfds},
+        {"cancellation", cancellation},
+        {"handlers", handlers},
+        {"pending", pending},
+        {"killed", killed},
+        {"flood", flood},
+    };
+    if (argc > 1)
+        return posix_spawnp(NULL, argv[1], NULL, NULL, argv, environ);
+    signal(SIGALRM, too_long);
+    alarm(300);
     objects.before = 1, objects.between = 2, objects.after = 3;
+    CHECK(posix_spawn_file_actions_init(&objects.actions) == 0);
     CHECK(posix_spawnattr_init(&objects.attributes) == 0);
-    actions();
-    attributes();
-    errors();
-    pidfds();
-    cancellation();
-    handlers();
-    pending();
+    for (unsigned n = 0; n < sizeof tests / sizeof tests[0]; n++) {
+        topic = tests[n].name;
+        tests[n].test();
+    }
     CHECK(posix_spawn_file_actions_destroy(&objects.actions) == 0);
     CHECK(objects.before == 1 && objects.between == 2 && objects.after == 3);
     return 0;

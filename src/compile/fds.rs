@@ -270,7 +270,7 @@ pub(super) fn tells_of_exec(Input { request, kernel, mode, caller, .. }: &Input<
     request.tells_of_exec()
         || match mode {
             Mode::Stub => true,
-            Mode::Fork => tells_by_pipe(*kernel, caller.around),
+            Mode::Fork => tells_by_pipe(*kernel, caller.around, request.leave_dead),
             Mode::Vfork | Mode::Detached => false,
         }
 }

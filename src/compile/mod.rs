@@ -199,6 +199,7 @@ pub(crate) fn compile<'a>(
         mode,
         reason,
         pidfd: request.pidfd,
+        leave_dead: request.leave_dead,
         cgroup: limits::born_in(request, kernel),
         #[cfg(feature = "alloc")]
         exec_fd: request.exec_fd,

@@ -109,8 +109,12 @@ fn close_all(plan: &mut Writer<'_>, input: &Input<'_>, tag: Tag, fd: RawFd) -> R
     if tells && !kernel.has(Feature::CloseRangeCloexec) {
         return refused(Errno::EOPNOTSUPP);
     }
-    if kernel.has(Feature::CloseRange) {
-        let flags = if tells { CLOSE_RANGE_CLOEXEC } else { 0 };
+    let flags = if tells { CLOSE_RANGE_CLOEXEC } else { 0 };
+    // A filter may refuse it by now. It is asked before there is a child: what comes before this
+    // may be such that no second child can do it again, and who traps the call answers in the
+    // parent alone. No descriptor has that number.
+    let is_offered = || sys::close_range(u32::MAX, u32::MAX, flags).is_ok();
+    if kernel.has(Feature::CloseRange) && is_offered() {
         plan.push(tag, sys!(CLOSE_RANGE, fd, u32::MAX, flags));
         return Ok(());
     }

@@ -239,6 +239,8 @@ pub struct Plan<'a> {
     pub(crate) reason: Reason,
     /// The parent gets a pidfd.
     pub(crate) pidfd: bool,
+    /// A child that dies before its exec is left to be waited for.
+    pub(crate) leave_dead: bool,
     /// The child is made in this cgroup.
     pub(crate) cgroup: Option<RawFd>,
     /// The parent gets a descriptor that tells of the exec.

@@ -62,6 +62,11 @@ impl fmt::Display for Plan<'_> {
             Mode::Fork if self.around.wanted.has(WAITS) => "fork",
             Mode::Fork => "fork: CLONE_VFORK",
         })?;
+        f.write_str(match (self.leave_dead, self.mode) {
+            (false, _) => "",
+            (true, Mode::Vfork | Mode::Stub) => "|CLONE_CHILD_CLEARTID|SIGCHLD",
+            (true, Mode::Fork | Mode::Detached) => "|SIGCHLD",
+        })?;
         if self.around.flags() != 0 {
             f.write_char('|')?;
             argument(f, Namespaces, Arg::int(self.around.flags() as isize))?;

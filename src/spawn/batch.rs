@@ -50,7 +50,7 @@ impl<'p> Job<'p> {
                 return plan.run().map(|process| State::Done(Ok(process)));
             }
             self.frame = Frame::new();
-            let flags = clone_flags(Mode::Detached, shares_fds && plan.shares_fds);
+            let flags = clone_flags(plan, Mode::Detached, shares_fds && plan.shares_fds);
             // SAFETY: The frame is new; it and what the plan borrows stay until a
             // `Batch` is done, which `spawn_all` has, and keeps.
             unsafe { make(plan, &self.frame, flags) }.map(State::Made)

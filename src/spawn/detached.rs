@@ -119,7 +119,7 @@ impl OwnedPlan {
         // SAFETY: Just made.
         let shared = unsafe { frame.as_ref() };
         // Not the parent's table: it may change before the child has copied it.
-        let flags = clone_flags(Mode::Detached, false);
+        let flags = clone_flags(plan, Mode::Detached, false);
         // SAFETY: The frame is new. It and the plan stay as long as the `Pending`, which
         // goes, if it does, when the child has left; a plan without a reason to wait
         // was compiled for a kernel that shares memory.
@@ -145,7 +145,8 @@ impl OwnedPlan {
 /// Its memory is its own: if it is forgotten, that is leaked. If it is dropped, its
 /// drop waits until the child has executed its program or failed, and reaps one that failed; a
 /// child that executed its program goes on, as when a [`Process`] is dropped. Until it has
-/// executed its program, waitpid(2) finds the child by `__WALL` alone.
+/// executed its program, waitpid(2) finds the child by `__WALL` alone, unless it is one that is left
+/// when it is dead ([`Request::leave_dead`]).
 ///
 /// In a process that was forked while the child was being set up, the copy of it is of no use:
 /// the child is no child of that process.

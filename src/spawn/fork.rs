@@ -3,7 +3,8 @@
 //! The frame is in a page that both share. Not a pipe: another thread that forks
 //! meanwhile would hold a copy of its writing end, and the parent would wait for
 //! that stranger. A parent for whom the child waits, which `CLONE_VFORK` must not suspend,
-//! asks. Only under an emulator, which neither suspends nor answers, a pipe tells of the exec.
+//! asks. Where there is no answer, under an emulator or as a dead child is to be left, a pipe tells
+//! of the exec.
 
 use core::ffi::c_void;
 
@@ -21,14 +22,14 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let failed = |errno| Error::new(Step::Report, 0, errno);
     let page = SharedFrame::new().map_err(failed)?;
     let frame = page.frame();
-    let pipe = if tells_by_pipe(plan.kernel, plan.around.wanted) {
+    let pipe = if tells_by_pipe(plan.kernel, plan.around.wanted, plan.leave_dead) {
         Some(unnamed_pipe(plan).map_err(failed)?)
     } else {
         None
     };
     // SAFETY: The child has its own copy of all but the frame, which stays until
     // `page` goes, after the child's exec or end.
-    let made = unsafe { make(plan, frame, clone_flags(Mode::Fork, plan.shares_fds)) }?;
+    let made = unsafe { make(plan, frame, clone_flags(plan, Mode::Fork, plan.shares_fds)) }?;
     if let Some((reader, writer)) = pipe {
         drop(writer);
         sys::wait_for_end_of_file(reader.raw());
@@ -37,10 +38,10 @@ pub(super) fn run(plan: &Plan<'_>) -> Result<Process, Error> {
 }
 
 /// Whether a pipe tells of the exec. Where a child sends no signal until then, `conclude`
-/// asks for one that does.
-pub(crate) fn tells_by_pipe(kernel: Kernel, around: Wanted) -> bool {
+/// asks for one that does; one that is left when it is dead always sends one.
+pub(crate) fn tells_by_pipe(kernel: Kernel, around: Wanted, leave_dead: bool) -> bool {
     let suspends = kernel.has(Feature::Suspends) && !around.has(WAITS);
-    !suspends && !kernel.has(Feature::NoExitSignal)
+    !suspends && (leave_dead || !kernel.has(Feature::NoExitSignal))
 }
 
 /// A frame in a page of its own, shared with forks.

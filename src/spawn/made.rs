@@ -57,7 +57,8 @@ impl Made {
         pidfd: Option<Fd>,
     ) -> Self {
         let has_word = flags & uapi::CLONE_CHILD_CLEARTID != 0;
-        let has_no_signal = plan.kernel.has(Feature::NoExitSignal);
+        // One that is left when it is dead has one.
+        let has_no_signal = plan.kernel.has(Feature::NoExitSignal) && flags & uapi::CSIGNAL == 0;
         Self { pid, pidfd, frame, has_word, has_no_signal, waits: false, has_left: false }
     }
 
@@ -139,7 +140,9 @@ impl Drop for Made {
         if self.waits {
             let _ = sys::kill(self.pid, uapi::SIGKILL as c_int);
         }
-        if let (Stay::Executed(_), true) = (self.wait(false), self.waits) {
+        // The question is not asked of one that has a signal: what it reports tells.
+        let (end, failed) = (self.wait(false), self.frame().errno.load(Ordering::Acquire) != 0);
+        if let (Stay::Executed(_), true) = (end, self.waits || failed) {
             let _ = reap(self.pid);
         }
     }

@@ -59,10 +59,11 @@ impl Request<'_> {
     ///   many processes.
     /// - the errors of the options that were set.
     /// - [`Step::Exec`] with the errors of execve(2).
-    /// - [`Step::Child`]: the child died before it executed the program.
+    /// - [`Step::Child`]: the child died before it executed the program, and is not to be left
+    ///   ([`leave_dead`](Self::leave_dead)).
     ///
     /// The child of a spawn that failed is gone, has sent no `SIGCHLD`, and was
-    /// no child to a `waitpid(-1)` of another thread.
+    /// no child to a `waitpid(-1)` of another thread, but for one that would have been left.
     ///
     /// # Kernel
     ///
@@ -453,10 +454,18 @@ unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Resul
     Ok(unsafe { Made::new(plan, frame, flags, result?, pidfd) })
 }
 
-/// The flags that make a child in `mode`.
-const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
+/// The flags that make a child of `plan` in `mode`, and its exit signal where clone(2) has it.
+const fn clone_flags(plan: &Plan<'_>, mode: Mode, shares_fds: bool) -> u32 {
+    let signal = if plan.leave_dead { uapi::SIGCHLD } else { 0 };
+    flags_of(mode, shares_fds, plan.leave_dead) | signal
+}
+
+/// The same without the signal. `clears_tid`: the kernel says when a child has left memory that
+/// it shares.
+const fn flags_of(mode: Mode, shares_fds: bool, clears_tid: bool) -> u32 {
+    let clear = if clears_tid { uapi::CLONE_CHILD_CLEARTID } else { 0 };
     let memory = match mode {
-        Mode::Vfork | Mode::Stub => uapi::CLONE_VM | uapi::CLONE_VFORK,
+        Mode::Vfork | Mode::Stub => uapi::CLONE_VM | uapi::CLONE_VFORK | clear,
         Mode::Fork => uapi::CLONE_VFORK,
         Mode::Detached => uapi::CLONE_VM | uapi::CLONE_CHILD_CLEARTID,
     };
@@ -466,6 +475,7 @@ const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
 
 /// What a child is to be made with.
 struct Wishes<'w> {
+    /// With an exit signal, or 0 for none until exec, in the lowest byte.
     flags: u32,
     cgroup: Option<RawFd>,
     pids: &'w [c_int],
@@ -488,7 +498,9 @@ unsafe fn clone(
     let pidfd = pidfd.map_or(ptr::null_mut(), ptr::from_mut);
     // SAFETY: `frame` is live, says the caller.
     let child_tid = unsafe { &raw const (*start.frame).tid }.cast::<u32>();
-    let exit_signal = if kernel.has(Feature::NoExitSignal) { 0 } else { uapi::SIGCHLD };
+    let asked = flags & uapi::CSIGNAL;
+    let exit_signal = if kernel.has(Feature::NoExitSignal) { asked } else { uapi::SIGCHLD };
+    flags &= !uapi::CSIGNAL;
     let raw = if kernel.has(Feature::Clone3) {
         let clear = if kernel.has(Feature::ClearSighand) { uapi::CLONE_CLEAR_SIGHAND } else { 0 };
         let into = if cgroup.is_some() { uapi::CLONE_INTO_CGROUP } else { 0 };
@@ -529,8 +541,9 @@ unsafe fn clone(
 /// once.
 pub(crate) fn probe(known: Kernel, needs: Needs) -> Result<Kernel, Error> {
     let failed = |errno| Error::new(Step::Clone, 0, errno);
-    // Handlers that the kernel does not clear must not run.
-    let mask = sys::set_signal_mask(SigSet::ALL).map_err(failed)?;
+    // Handlers that the kernel does not clear must not run, but for one that answers a filter's trap.
+    let signals = SigSet::ALL.without(uapi::SIGSYS as c_int);
+    let mask = sys::set_signal_mask(signals).map_err(failed)?;
     let result = probe_clone(known, needs);
     let _ = sys::set_signal_mask(mask);
     result.map_err(failed)
@@ -581,7 +594,7 @@ fn probe_child(mut kernel: Kernel, needs: Needs) -> Result<Kernel, Errno> {
     let mode = if kernel.has(Feature::SharedMemory) { Mode::Vfork } else { Mode::Fork };
     let shares_fds = kernel.has(Feature::ShareFds) && needs.has(Needs::CLOSE);
     let ops = if shares_fds { PROBE } else { EPILOGUE };
-    let flags = clone_flags(mode, shares_fds) | uapi::CLONE_CHILD_CLEARTID;
+    let flags = flags_of(mode, shares_fds, true);
     let mut pidfd = -1;
     let mut wants_pidfd = kernel.has(Feature::ClonePidfd) && needs.has(Needs::PIDFD);
     let pid = loop {

@@ -162,13 +162,14 @@ fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let frame = Frame::new();
     let first = Plan { ops, ..*plan };
     // SAFETY: As in `vfork`: the frame is new, and all of it outlives the child's stay.
-    let made = unsafe { make(&first, &frame, clone_flags(Mode::Stub, plan.shares_fds)) }?;
+    let made = unsafe { make(&first, &frame, clone_flags(plan, Mode::Stub, plan.shares_fds)) }?;
     let process = made.conclude(&first)?;
     drop((memfd, writer));
     if !wait_for_exec(process.pid(), reader.raw()) {
         return Err(Error::new(Step::Child, 0, Errno::EPERM));
     }
     match stub.outcome(reader.raw()) {
+        Outcome::Done | Outcome::Died if plan.leave_dead => Ok(process),
         Outcome::Done if has_executed(process.pid()) => Ok(process),
         Outcome::Failed(error) => {
             // Somebody who waits for every child may be faster.

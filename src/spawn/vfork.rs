@@ -39,6 +39,6 @@ fn run_in(plan: &Plan<'_>, frame: &Frame) -> Result<Process, Error> {
     // and what the plan borrows outlive the child's stay, which `conclude` sees the
     // end of. `mode` chooses vfork only on a kernel that shares memory and knows the
     // question that it asks.
-    let made = unsafe { make(plan, frame, clone_flags(Mode::Vfork, plan.shares_fds)) }?;
+    let made = unsafe { make(plan, frame, clone_flags(plan, Mode::Vfork, plan.shares_fds)) }?;
     made.conclude(plan)
 }
