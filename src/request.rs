@@ -917,6 +917,7 @@ impl<'a> Request<'a> {
     pub const fn cgroup(&mut self, fd: RawFd) -> &mut Self {
         self.cgroup = Some(fd);
         self.stages.put(Stages::CGROUP, limits::cgroup);
+        self.with_stub();
         self
     }
 

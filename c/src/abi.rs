@@ -95,6 +95,8 @@ pub enum Reason {
     Memory = 7,
     /// The caller does something while the child waits.
     Parent = 8,
+    /// It enters a cgroup, whose want of memory would kill the caller too.
+    Cgroup = 9,
     /// One that has no number. (A newer library may give numbers that are not here, too.)
     Other = 255,
 }

@@ -216,7 +216,7 @@ pub struct Plan<'a> {
     pub(crate) reason: Reason,
     /// The parent gets a pidfd.
     pub(crate) pidfd: bool,
-    /// The child is made in this cgroup.
+    /// The child is made in this cgroup, or its stub enters it.
     pub(crate) cgroup: Option<RawFd>,
     /// The parent gets a descriptor that tells of the exec.
     #[cfg(feature = "alloc")]
@@ -267,6 +267,7 @@ impl Plan<'_> {
     /// Whether an argument of a call is the descriptor `fd`, in the child or its parent.
     pub(crate) fn names(&self, fd: RawFd) -> bool {
         self.around.joins(fd)
+            || self.cgroup == Some(fd)
             || self.ops.iter().any(|op| {
                 calls::kinds(op).is_some_and(|(_, kinds)| {
                     let mut args = kinds.iter().zip(&op.args);
@@ -503,6 +504,11 @@ impl<'a> Writer<'a> {
     /// The first op of the stub.
     pub(crate) fn stub_at(&self) -> usize {
         self.stub_at
+    }
+
+    /// Whether what is appended is for the stub.
+    pub(crate) fn is_in_stub(&self) -> bool {
+        self.stub_at != usize::MAX
     }
 
     /// The ops, the last of which is an exec, and reports.

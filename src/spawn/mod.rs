@@ -35,7 +35,7 @@ use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
 use crate::low::{Lent, LowFds};
-use crate::mode::{self, Mode, Modes};
+use crate::mode::{self, Mode, Modes, Reason};
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Needed, Plan, Step, Storage};
 use crate::process::Process;
@@ -122,9 +122,17 @@ impl Request<'_> {
         let kernel = self.kernel.map_or_else(Kernel::current, Ok)?;
         // A table that is shared takes more ops than one that is not.
         let around = (self.around.look)(self);
-        let (mode, _) = mode::choose(self, kernel, around)?;
+        let (mode, reason) = mode::choose(self, kernel, around)?;
         let caller = Caller { sources_open: true, ..caller(self, kernel, around) };
-        compile::needed(&self.input(kernel, mode, caller))
+        let mut needed = compile::needed(&self.input(kernel, mode, caller))?;
+        // Which of the two it is depends on how much memory there is by then.
+        if reason == Reason::Cgroup {
+            let other = if mode == Mode::Stub { Mode::Fork } else { Mode::Stub };
+            let other = compile::needed(&self.input(kernel, other, caller))?;
+            needed.ops = needed.ops.max(other.ops);
+            needed.words = needed.words.max(other.words);
+        }
+        Ok(needed)
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
