@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rawspawn::{
     CStrArray, CStrPtr, Cause, Errno, Error, Exec, FdAction, Feature, Job, Kernel, Mode, Modes,
-    ParentHook, PosixSpawn, Process, Reason, Request, Step, spawn_all,
+    Namespaces, NsSet, ParentHook, PosixSpawn, Process, Reason, Request, Step, spawn_all,
 };
 
 use crate::common::cgroup::Controlled;
@@ -289,7 +289,7 @@ fn run_out_of_memory(group: &Controlled) -> bool {
         let start = unsafe { libc::mmap(std::ptr::null_mut(), SIZE, access, anonymous, -1, 0) };
         for offset in (0..SIZE).step_by(4096) {
             // SAFETY: Within what was mapped.
-            unsafe { start.cast::<u8>().add(offset).write_volatile(1) };
+            unsafe { start.cast::<u8>().wrapping_add(offset).write_volatile(1) };
         }
         // SAFETY: Ends the process.
         unsafe { libc::_exit(i32::from(entered != 1)) };
@@ -386,5 +386,20 @@ fn a_copy_is_made_of_little_memory_and_a_move_of_much() {
         drop(much);
         assert_eq!(how(|r| _ = r.modes(Modes::Stub)), Ok((Mode::Stub, Reason::Asked)));
         assert_eq!(how(any), Ok((Mode::Fork, Reason::Cgroup)));
+    });
+}
+
+#[test]
+fn a_new_cgroup_namespace_has_it_for_its_root() {
+    isolated(|| {
+        let Some(cgroup) = Cgroup::new() else { return };
+        let directory = cgroup.open();
+        let namespaces = Namespaces::new(NsSet::CGROUP);
+        for setup in with_own_memory() {
+            let seen = report(setup, |request| {
+                request.cgroup(directory.as_raw_fd()).namespaces(&namespaces);
+            });
+            assert_eq!(seen.get("cgroup"), "/", "{setup:?}");
+        }
     });
 }

@@ -551,7 +551,9 @@ pub struct Request {
     /// Those that the child ignores.
     pub ignore_signals: u64,
 
-    /// The directory of a cgroup of version 2, by descriptor.
+    /// The directory of a cgroup of version 2, by descriptor. The child is a fork that is made
+    /// there, or a stub that moves there: it shares no memory, as what is out of memory there is
+    /// killed with all who share its own.
     pub cgroup: Optional,
     /// Resource limits.
     pub rlimits: *const Rlimit,

@@ -1,4 +1,7 @@
 //! The cgroup, scheduling and resource limits.
+//!
+//! A child enters its cgroup in memory of its own: a fork is made there, or moves before all else,
+//! and a stub moves as its first act, before what a move could undo.
 
 use linux_raw_sys::general::PRIO_PROCESS;
 
