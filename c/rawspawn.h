@@ -114,6 +114,8 @@ enum rawspawn_reason {
     RAWSPAWN_REASON_MEMORY = 7,
     // The caller does something while the child waits.
     RAWSPAWN_REASON_PARENT = 8,
+    // It enters a cgroup, whose want of memory would kill the caller too.
+    RAWSPAWN_REASON_CGROUP = 9,
     // One that has no number. (A newer library may give numbers that are not here, too.)
     RAWSPAWN_REASON_OTHER = 255,
 };
@@ -565,7 +567,9 @@ struct rawspawn_request {
     uint64_t default_signals;
     // Those that the child ignores.
     uint64_t ignore_signals;
-    // The directory of a cgroup of version 2, by descriptor.
+    // The directory of a cgroup of version 2, by descriptor. The child is a fork that is made
+    // there, or a stub that moves there: it shares no memory, as what is out of memory there is
+    // killed with all who share its own.
     rawspawn_optional cgroup;
     // Resource limits.
     const struct rawspawn_rlimit *rlimits;

@@ -28,6 +28,9 @@ pub enum Mode {
     /// is never made, so that the cost does not depend on the caller's size; and who may stop
     /// the child, as another user may whose credentials it gets, does not hold the caller.
     ///
+    /// A stub that enters a cgroup moves there, and the kernel takes some milliseconds for that,
+    /// during which nobody forks.
+    ///
     /// A spawn that fails in the stub sends `SIGCHLD`, as the child has executed something by
     /// then.
     Stub,
@@ -76,6 +79,9 @@ pub enum Reason {
     /// The caller does something while the child waits: maps of ids that take privileges, a
     /// hook of its own.
     Parent,
+    /// The child enters a cgroup: where that is out of memory, the kernel kills all who share
+    /// the memory of whom it kills.
+    Cgroup,
 }
 
 /// Whether the child may be killed, by its filter, in a way that ends all who share its memory.
@@ -99,6 +105,8 @@ pub(crate) fn choose(
         Some(Reason::Hook)
     } else if !kernel.shares_memory() || may_dump_core(request, kernel) {
         Some(Reason::Kernel)
+    } else if request.cgroup.is_some() {
+        Some(Reason::Cgroup)
     } else if around.has(OWN_MEMORY) {
         Some(Reason::Memory)
     } else if around.has(SHARES_SCORE) {
@@ -107,13 +115,17 @@ pub(crate) fn choose(
         None
     };
     let may_be_stub = || request.stub.is_some_and(|stub| (stub.is_sound)(request, kernel, around));
+    // A fork is made in its cgroup, a stub has to move there.
+    let pays = |reason| {
+        reason != Reason::Cgroup || request.stub.is_some_and(|stub| (stub.pays_for_a_move)())
+    };
     let sharing = if around.has(WAITS) {
         (Mode::Detached, Reason::Parent)
     } else {
         (Mode::Vfork, Reason::Default)
     };
     match (request.modes, against) {
-        (Modes::Any, Some(reason)) if may_be_stub() => Ok((Mode::Stub, reason)),
+        (Modes::Any, Some(reason)) if pays(reason) && may_be_stub() => Ok((Mode::Stub, reason)),
         (Modes::Stub, _) if may_be_stub() => Ok((Mode::Stub, Reason::Asked)),
         (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
             Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP))

@@ -894,24 +894,35 @@ impl<'a> Request<'a> {
     }
 
     /// Puts the child into the cgroup of version 2 whose directory is behind the caller's
-    /// descriptor `fd`, before it does anything.
+    /// descriptor `fd`, before it uses more memory than a page or two.
+    ///
+    /// It shares no memory with the caller there: if a cgroup is out of memory, the kernel kills
+    /// all who share the memory of whom it kills, wherever they are. So the child is a fork that
+    /// is made in the cgroup. Where the caller has 512 MiB of its own or more, of which a copy
+    /// takes long, or where the child's credentials change, it is a stub that moves to the
+    /// cgroup ([`Mode::Stub`](crate::Mode::Stub)): for that the kernel takes some 10 ms, and no
+    /// process of the machine forks meanwhile.
     ///
     /// # Errors
     ///
     /// - [`Step::Cgroup`](crate::Step::Cgroup) with `EBADF`, before any process exists: a
-    ///   negative number; with `EBADF` (or `ENOENT`, where the child writes): not a directory
-    ///   of that kind; with `EACCES`: not allowed; with `EBUSY`: its children have
-    ///   controllers; with `EOPNOTSUPP`: it takes threads alone; with `ENOENT` or `ENODEV`: it
-    ///   was removed.
-    /// - [`Step::Clone`](crate::Step::Clone) with `EAGAIN`: its `pids.max`.
+    ///   negative number; with `EBADF` (or `ENOENT` or `ENOTDIR`, where the child writes): not a
+    ///   directory of that kind; with `EACCES`: not allowed; with `EBUSY`: its children have
+    ///   controllers; with `EOPNOTSUPP`: it is for neither processes nor threads, as one beside
+    ///   one of threads; with `ENOENT` or `ENODEV`: it was removed.
+    /// - [`Step::Clone`](crate::Step::Clone) with `EAGAIN`: its `pids.max`, of a child that is
+    ///   made there.
+    /// - [`Step::Child`](crate::Step::Child): the child was killed, as the cgroup has no memory
+    ///   for its arguments or was out of memory.
     ///
     /// A spawn into a cgroup that is frozen waits until it is not.
     ///
     /// # Kernel
     ///
     /// Where there is `close_range(2)`, which is two releases younger than
-    /// `CLONE_INTO_CGROUP` of Linux 5.7, the child is made there. Else, or where a filter
-    /// refuses `clone3(2)`, it starts in the caller's cgroup and writes itself to `cgroup.procs`.
+    /// `CLONE_INTO_CGROUP` of Linux 5.7, a fork is made there. Else, or where a filter
+    /// refuses `clone3(2)`, it starts in the caller's cgroup and writes itself to `cgroup.procs`,
+    /// before all else.
     ///
     /// # See
     ///
@@ -919,6 +930,7 @@ impl<'a> Request<'a> {
     pub const fn cgroup(&mut self, fd: RawFd) -> &mut Self {
         self.cgroup = Some(fd);
         self.stages.put(Stages::CGROUP, limits::cgroup);
+        self.with_stub();
         self
     }
 
@@ -1139,6 +1151,11 @@ impl<'a> Request<'a> {
     /// Runs a function of the caller's in the caller, when there is a child and it has done
     /// nothing yet: it waits. For what takes both, the child's pid and the caller's rights:
     /// maps of ids by newuidmap(1), a network device moved into its namespace.
+    ///
+    /// Until it returns the child shares the caller's memory, unless it has a
+    /// [`cgroup`](Self::cgroup) or is a fork for another reason. Who moves it to a cgroup that may
+    /// be out of memory, of version 1 say, asks for [`Modes::Fork`]: or the kernel kills the
+    /// caller with it.
     ///
     /// If it fails or panics the child is ended and reaped. With
     /// [`oom_score_adj`](Self::oom_score_adj) the child is a fork: the kernel would set that for

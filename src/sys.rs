@@ -51,10 +51,14 @@ pub(crate) fn close_range(first: u32, last: u32, flags: u32) -> Result<(), Errno
 
 /// `openat(AT_FDCWD, path, flags)`.
 pub(crate) fn open(path: &CStr, flags: u32) -> Result<RawFd, Errno> {
-    let cwd = uapi::AT_FDCWD as usize;
+    openat(uapi::AT_FDCWD, path, flags)
+}
+
+/// `openat(dir, path, flags)`.
+pub(crate) fn openat(dir: RawFd, path: &CStr, flags: u32) -> Result<RawFd, Errno> {
+    let (dir, path) = (dir as usize, path.as_ptr() as usize);
     // SAFETY: `path` is a C string.
-    let raw =
-        unsafe { sc::syscall4(sc::nr::OPENAT, cwd, path.as_ptr() as usize, flags as usize, 0) };
+    let raw = unsafe { sc::syscall4(sc::nr::OPENAT, dir, path, flags as usize, 0) };
     ret(raw).map(|fd| fd as RawFd)
 }
 
@@ -683,6 +687,22 @@ pub(crate) fn proc_is_anothers() -> bool {
     let digits = Digits::decimal(getpid().into());
     let own = digits.as_bytes().iter().chain(&[0]);
     target(c"/proc/self").is_ok_and(|target| own.zip(target).any(|(a, b)| *a != b))
+}
+
+/// How many KiB of memory this process has of its own, which a fork would have to copy; `None`
+/// without `/proc`.
+pub(crate) fn private_kib() -> Option<usize> {
+    let file = Fd::new(open(c"/proc/self/statm", uapi::O_RDONLY | uapi::O_CLOEXEC).ok()?);
+    let mut text = [0u8; 128];
+    let count = read(file.raw(), &mut text).ok()?;
+    let mut numbers = text.get(..count)?.split(|byte| *byte == b' ').map(|word| {
+        word.iter().fold(0usize, |number, digit| {
+            number.wrapping_mul(10).wrapping_add(usize::from(digit.wrapping_sub(b'0')))
+        })
+    });
+    // In pages: size, resident, and how many of those are of files or shared.
+    let (_, resident, shared) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    Some(resident.saturating_sub(shared).saturating_mul(PAGE / 1024))
 }
 
 /// Whether there is a link at `path` that may be read.

@@ -11,6 +11,7 @@ use rawspawn::{
     Scheduler, SigSet, Step, argv,
 };
 
+use crate::common::cgroup::Controlled;
 use crate::common::seccomp::{First, Refuse, killing};
 use crate::common::{
     Remains, Room, Running, Setup, TempDir, core_kills_all, each_setup, failure, forked,
@@ -487,7 +488,7 @@ fn fits(case: &Case, setup: Setup) -> bool {
         || exposes
         || matches!(
             case.step,
-            Step::Hook | Step::ClockOffsets | Step::CoredumpFilter | Step::ListenFds
+            Step::Hook | Step::ClockOffsets | Step::CoredumpFilter | Step::ListenFds | Step::Cgroup
         );
     let newest = setup.kernel == each_setup()[0].kernel;
     // The parent makes this call itself, for the stub.
@@ -550,7 +551,7 @@ fn bad_input_is_refused_before_any_process_exists() {
 
 /// What shares no memory, whatever is wrong with it.
 fn needs_fork(case: &Case) -> bool {
-    matches!(case.step, Step::Gid | Step::Uid | Step::UidMap | Step::GidMap)
+    matches!(case.step, Step::Gid | Step::Uid | Step::UidMap | Step::GidMap | Step::Cgroup)
 }
 
 #[test]
@@ -843,10 +844,7 @@ fn assert_clone_is_refused(kernel: Kernel) {
 #[test]
 fn a_cgroup_without_room_is_eagain_at_clone() {
     isolated(|| {
-        let Some(group) = Cgroup::new("pids") else {
-            println!("skipped: the pids controller, which is not ours to use");
-            return;
-        };
+        let Some(group) = Controlled::new("pids", &["pids.max"]) else { return };
         let kernel = Kernel::current().expect("there is no limit yet");
         forked(|| {
             group.enter();
@@ -854,47 +852,6 @@ fn a_cgroup_without_room_is_eagain_at_clone() {
             assert_clone_is_refused(kernel);
         });
     });
-}
-
-/// A cgroup of the test's own, removed at the end.
-struct Cgroup(std::path::PathBuf);
-
-impl Cgroup {
-    /// A group below any mount that has `controller`, of either version.
-    fn new(controller: &str) -> Option<Self> {
-        let mounts = std::fs::read_to_string("/proc/mounts").ok()?;
-        mounts.lines().find_map(|line| {
-            let mut words = line.split(' ').skip(1);
-            let (root, kind, options) = (words.next()?, words.next()?, words.next()?);
-            let root = std::path::Path::new(root);
-            match kind {
-                "cgroup2" => {
-                    let control = root.join("cgroup.subtree_control");
-                    let _ = std::fs::write(control, format!("+{controller}"));
-                }
-                "cgroup" if options.split(',').any(|option| option == controller) => {}
-                _ => return None,
-            }
-            let group = root.join(format!("rawspawn-test-{}", std::process::id()));
-            std::fs::create_dir(&group).ok()?;
-            let group = Self(group);
-            group.0.join("pids.max").exists().then_some(group)
-        })
-    }
-
-    fn enter(&self) {
-        self.set("cgroup.procs", "0");
-    }
-
-    fn set(&self, file: &str, value: &str) {
-        std::fs::write(self.0.join(file), value).expect("our own cgroup");
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
 }
 
 #[test]

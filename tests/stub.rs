@@ -15,7 +15,7 @@ use crate::common::fork::Sleeper;
 use crate::common::seccomp::{Question, Refuse, killing, refusing, supervised};
 use crate::common::{
     Remains, Reporter, Room, Running, Setup, TempDir, each_setup, file_at, forked, isolated,
-    may_change_credentials, quick, report,
+    may_change_credentials, quick, report, share_memory,
 };
 
 /// A user that no other test makes children of.
@@ -40,15 +40,6 @@ fn request(setup: Setup, status: u8) -> Request<'static> {
     let mut request = Request::new(Exec::Path(exe), argv);
     setup.apply(request.uid(USER).gid(USER));
     request
-}
-
-/// Whether two processes share memory.
-fn share_memory(a: i32, b: i32) -> bool {
-    const KCMP_VM: i32 = 1;
-    // SAFETY: Touches no memory.
-    let result = unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) };
-    assert!(result >= 0, "kcmp: {}", std::io::Error::last_os_error());
-    result == 0
 }
 
 fn pid() -> i32 {

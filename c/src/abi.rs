@@ -95,6 +95,8 @@ pub enum Reason {
     Memory = 7,
     /// The caller does something while the child waits.
     Parent = 8,
+    /// It enters a cgroup, whose want of memory would kill the caller too.
+    Cgroup = 9,
     /// One that has no number. (A newer library may give numbers that are not here, too.)
     Other = 255,
 }
@@ -549,7 +551,9 @@ pub struct Request {
     /// Those that the child ignores.
     pub ignore_signals: u64,
 
-    /// The directory of a cgroup of version 2, by descriptor.
+    /// The directory of a cgroup of version 2, by descriptor. The child is a fork that is made
+    /// there, or a stub that moves there: it shares no memory, as what is out of memory there is
+    /// killed with all who share its own.
     pub cgroup: Optional,
     /// Resource limits.
     pub rlimits: *const Rlimit,

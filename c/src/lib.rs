@@ -515,6 +515,7 @@ fn reason(reason: rawspawn::Reason) -> Reason {
         rawspawn::Reason::Namespaces => Reason::Namespaces,
         rawspawn::Reason::Memory => Reason::Memory,
         rawspawn::Reason::Parent => Reason::Parent,
+        rawspawn::Reason::Cgroup => Reason::Cgroup,
         _ => Reason::Other,
     }
 }

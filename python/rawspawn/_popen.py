@@ -27,7 +27,7 @@ class Popen(subprocess.Popen):
     Takes what `subprocess.Popen` takes, and besides:
 
     - `cgroup`: the directory of a cgroup of version 2, as a path or a descriptor. The
-      child is made there.
+      child is made there, by fork: see `Request::cgroup` in the crate for the reason.
     - `fd_map`: a mapping from numbers in the child to descriptors here, or objects that
       have a `fileno()`. All of it happens at once: numbers may be exchanged.
     - `rlimits`: a mapping from `resource.RLIMIT_*` to a limit, or a pair of the soft and

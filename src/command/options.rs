@@ -215,7 +215,8 @@ impl Command {
         self
     }
 
-    /// Puts the child into the cgroup with this directory: see [`Request::cgroup`].
+    /// Puts the child into the cgroup with this directory: see [`Request::cgroup`]. It is a fork
+    /// or a stub.
     pub fn cgroup(&mut self, directory: impl Into<OwnedFd>) -> &mut Self {
         self.owned.cgroup = Some(directory.into());
         self.beyond_std = true;

@@ -51,6 +51,7 @@ pub(crate) fn stub_stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result
     mark(plan, 0);
     plan.begin_stub();
     mark(plan, FD_CLOEXEC);
+    request.stages.late(plan, input)?;
     if plan.stub_at() > MOST_BEFORE {
         return Err(Error::new(Step::Stub, 0, Errno::ENOBUFS));
     }

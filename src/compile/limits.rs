@@ -1,4 +1,7 @@
 //! The cgroup, scheduling and resource limits.
+//!
+//! A child enters its cgroup in memory of its own: a fork is made there, or moves before all else,
+//! and a stub moves as its first act, before what a move could undo.
 
 use linux_raw_sys::general::PRIO_PROCESS;
 
@@ -6,7 +9,8 @@ use super::{Input, write_file};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
-use crate::plan::op::{Arg, Tag, sys};
+use crate::mode::Mode;
+use crate::plan::op::{Arg, Saved, Tag, sys};
 use crate::plan::{Step, Writer, tables};
 use crate::request::{RawFd, Request, Scheduler};
 use crate::text::Digits;
@@ -19,6 +23,12 @@ pub(super) fn born_in(request: &Request<'_>, kernel: Kernel) -> Option<RawFd> {
     request.cgroup.filter(|_| can)
 }
 
+/// Whether a step has to wait for the stub: the cgroup, which a child enters in memory of its
+/// own alone, and what that could undo.
+fn is_early(plan: &Writer<'_>, input: &Input<'_>) -> bool {
+    input.mode == Mode::Stub && input.request.cgroup.is_some() && !plan.is_in_stub()
+}
+
 /// Enters the cgroup, if the child was not made there.
 pub(crate) fn cgroup<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     tables::link();
@@ -26,8 +36,16 @@ pub(crate) fn cgroup<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
     if fd < 0 {
         return Err(Error::new(Step::Cgroup, 0, Errno::EBADF));
     }
-    if born_in(input.request, input.kernel).is_none() {
-        // 0 is who writes.
+    if is_early(plan, input) {
+        return Ok(());
+    }
+    // 0 is who writes.
+    if input.mode == Mode::Stub {
+        // To what the parent opens when it makes the stub, and fills in there.
+        let tag = Tag::new(Step::Cgroup);
+        plan.push(tag, sys!(WRITE, Saved, c"0", 1)).expect(1);
+        plan.push(tag, sys!(CLOSE, Saved)).ok_any();
+    } else if born_in(input.request, input.kernel).is_none() {
         write_file(plan, Tag::new(Step::Cgroup), fd, c"cgroup.procs", &[b"0"]);
     }
     Ok(())
@@ -36,6 +54,10 @@ pub(crate) fn cgroup<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(),
 /// Scheduling, and what else the kernel shares out.
 pub(crate) fn stage<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     tables::link();
+    // A cgroup may reset the affinity.
+    if is_early(plan, input) {
+        return Ok(());
+    }
     let request = input.request;
     scheduler(plan, request);
     nice(plan, request)?;

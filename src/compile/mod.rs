@@ -118,6 +118,15 @@ impl Stages {
         self.asked |= 1 << place;
     }
 
+    /// Appends the steps that have waited for the stub.
+    fn late<'a>(&self, plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
+        if input.request.cgroup.is_some() {
+            self.ask(Self::CGROUP, Self::CGROUP, plan, input)?;
+            self.ask(Self::LIMITS, Self::LIMITS, plan, input)?;
+        }
+        Ok(())
+    }
+
     /// Appends the steps of the stages from `first` to `last`.
     #[inline]
     fn ask<'a>(
@@ -150,7 +159,7 @@ impl Stages {
 /// - Files are opened and descriptors moved before limits are lowered.
 /// - What `posix_spawn(3)` does comes with its own order, before what the request says besides.
 /// - In a stub is what it is for, and what comes after that; and limits, or they would
-///   be those of its own exec.
+///   be those of its own exec. A cgroup is entered there, and then comes scheduling.
 /// - What `/proc` is asked for comes before there may be another one, or none.
 /// - Namespaces are joined before others are made: those belong to the user namespace that
 ///   the child is in.
@@ -200,7 +209,10 @@ pub(crate) fn compile<'a>(
         reason,
         pidfd: request.pidfd,
         leave_dead: request.leave_dead,
-        cgroup: limits::born_in(request, kernel),
+        cgroup: match mode {
+            Mode::Stub => request.cgroup,
+            _ => limits::born_in(request, kernel),
+        },
         #[cfg(feature = "alloc")]
         exec_fd: request.exec_fd,
         inherits_environ: request.envp.is_none(),

@@ -80,6 +80,11 @@ pub struct Needed {
 const OP_WORDS: usize = size_of::<Op<'_>>() / size_of::<usize>();
 
 impl Needed {
+    /// The greater of both, of each.
+    pub(crate) fn max(self, other: Self) -> Self {
+        Self { ops: self.ops.max(other.ops), words: self.words.max(other.words) }
+    }
+
     /// How many bytes that is, wherever they begin: for [`Storage::in_bytes`].
     pub const fn bytes(self) -> usize {
         // One op more than there are, for the sake of alignment.
@@ -241,7 +246,7 @@ pub struct Plan<'a> {
     pub(crate) pidfd: bool,
     /// A child that dies before its exec is left to be waited for.
     pub(crate) leave_dead: bool,
-    /// The child is made in this cgroup.
+    /// The child is made in this cgroup, or its stub enters it.
     pub(crate) cgroup: Option<RawFd>,
     /// The parent gets a descriptor that tells of the exec.
     #[cfg(feature = "alloc")]
@@ -292,6 +297,7 @@ impl Plan<'_> {
     /// Whether an argument of a call is the descriptor `fd`, in the child or its parent.
     pub(crate) fn names(&self, fd: RawFd) -> bool {
         self.around.joins(fd)
+            || self.cgroup == Some(fd)
             || self.ops.iter().any(|op| {
                 calls::kinds(op).is_some_and(|(_, kinds)| {
                     let mut args = kinds.iter().zip(&op.args);
@@ -528,6 +534,11 @@ impl<'a> Writer<'a> {
     /// The first op of the stub.
     pub(crate) fn stub_at(&self) -> usize {
         self.stub_at
+    }
+
+    /// Whether what is appended is for the stub.
+    pub(crate) fn is_in_stub(&self) -> bool {
+        self.stub_at != usize::MAX
     }
 
     /// The ops, the last of which is an exec, and reports.

@@ -72,7 +72,8 @@ impl fmt::Display for Plan<'_> {
             argument(f, Namespaces, Arg::int(self.around.flags() as isize))?;
         }
         f.write_str(if self.shares_fds { "|CLONE_FILES" } else { "" })?;
-        f.write_str(if self.cgroup.is_some() { "|CLONE_INTO_CGROUP" } else { "" })?;
+        let is_born_there = self.cgroup.is_some() && self.mode != Mode::Stub;
+        f.write_str(if is_born_there { "|CLONE_INTO_CGROUP" } else { "" })?;
         f.write_str(if self.kernel.has(Feature::ClearSighand) {
             "|CLONE_CLEAR_SIGHAND"
         } else {

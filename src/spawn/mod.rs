@@ -38,7 +38,7 @@ use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel, Needs};
 use crate::low::{Lent, LowFds};
-use crate::mode::{self, Mode, Modes};
+use crate::mode::{self, Mode, Modes, Reason};
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Buffer, Needed, Plan, Step, Storage};
 use crate::posix::PosixSpawn;
@@ -132,10 +132,7 @@ impl Request<'_> {
         let mut needed = self.needed_on(kernel, around)?;
         let mut also = |kernel: Kernel| {
             let more = self.needed_on(kernel, around);
-            if let Ok(more) = more {
-                needed.ops = needed.ops.max(more.ops);
-                needed.words = needed.words.max(more.words);
-            }
+            needed = needed.max(more.unwrap_or_default());
             more.is_ok()
         };
         also(kernel.without(Feature::ExecMemfd));
@@ -152,7 +149,7 @@ impl Request<'_> {
 
     /// How much room a plan takes on `kernel`, whatever this process is.
     fn needed_on(&self, kernel: Kernel, around: Wanted) -> Result<Needed, Error> {
-        let (mode, _) = mode::choose(self, kernel, around)?;
+        let (mode, reason) = mode::choose(self, kernel, around)?;
         let caller = Caller {
             envp: if self.envp.is_none() { environ::inherited() } else { None },
             mask: opens_mask(self, kernel, around).then_some(SigSet::EMPTY),
@@ -164,7 +161,13 @@ impl Request<'_> {
             sources_open: true,
             around,
         };
-        compile::needed(&self.input(kernel, mode, caller))
+        let mut needed = compile::needed(&self.input(kernel, mode, caller))?;
+        // Which of the two it is depends on how much memory there is by then.
+        if reason == Reason::Cgroup {
+            let other = if mode == Mode::Stub { Mode::Fork } else { Mode::Stub };
+            needed = needed.max(compile::needed(&self.input(kernel, other, caller))?);
+        }
+        Ok(needed)
     }
 
     /// What the kernel offers, of what this request depends on.

@@ -45,10 +45,13 @@ use crate::sys::{self, Target};
 #[derive(Debug)]
 pub(crate) struct Stub {
     pub(crate) is_sound: fn(&Request<'_>, Kernel, Wanted) -> bool,
+    /// Whether a stub moves to another cgroup in less time than it takes to copy the caller's
+    /// memory for a child that is made there.
+    pub(crate) pays_for_a_move: fn() -> bool,
     pub(crate) run: fn(&Plan<'_>) -> Result<Process, Error>,
 }
 
-pub(crate) static STUB: Stub = Stub { is_sound, run };
+pub(crate) static STUB: Stub = Stub { is_sound, pays_for_a_move, run };
 
 /// Whether a stub can do what the request asks for: it has what it needs after one more
 /// exec, and needs no Rust.
@@ -70,6 +73,16 @@ fn is_sound(request: &Request<'_>, kernel: Kernel, around: Wanted) -> bool {
         && fits
         && keeps_capabilities(request)
 }
+
+/// Whether this process has more memory than a fork copies in the time that the kernel takes to
+/// move a process to another cgroup.
+fn pays_for_a_move() -> bool {
+    sys::private_kib().is_some_and(|kib| kib >= AS_LONG_AS_A_MOVE)
+}
+
+/// Measured: to move takes 8 to 12 ms, a grace period of RCU (Linux, `kernel/cgroup/cgroup.c`,
+/// `cgroup_attach_lock`), as does the copy of half a GiB, in pages of 4 KiB.
+const AS_LONG_AS_A_MOVE: usize = 512 << 10;
 
 /// Whether an exec takes away no capability that the request needs.
 ///
@@ -94,6 +107,10 @@ fn keeps_capabilities(request: &Request<'_>) -> bool {
         (request.uid.is_some(), uapi::CAP_SETUID),
         (changes_groups, uapi::CAP_SETGID),
         (!request.rlimits.is_empty(), uapi::CAP_SYS_RESOURCE),
+        // For scheduling and the OOM score, which come after it.
+        (request.cgroup.is_some(), uapi::CAP_SYS_NICE),
+        (request.cgroup.is_some(), uapi::CAP_SYS_RESOURCE),
+        (request.cgroup.is_some() && request.ioprio.is_some(), uapi::CAP_SYS_ADMIN),
         (sandboxes && !request.no_new_privs, uapi::CAP_SYS_ADMIN),
     ] {
         needs = if is_needed { needs.with(capability) } else { needs };
@@ -141,7 +158,7 @@ const TEXT_SIZE: usize = 32;
 const MOST_FIRST: usize = 32;
 
 /// How many of them are not of the plan.
-const TAIL: usize = 4;
+const TAIL: usize = 5;
 
 /// How many ops of a plan may come before the stub.
 pub(crate) const MOST_BEFORE: usize = MOST_FIRST - TAIL;
@@ -150,21 +167,24 @@ type Memory = [MaybeUninit<Op<'static>>; MOST_FIRST];
 
 fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     let failed = |errno| Error::new(Step::Stub, 0, errno);
+    // First: what is opened here could get the number of a directory that is not open.
+    let procs = open_procs(plan)?;
+    let procs_fd = procs.as_ref().map(Fd::raw);
     let (reader, writer) = sys::nonblocking_pipe().map_err(failed)?;
     let reader = unnamed(plan, reader).map_err(failed)?;
     let writer = unnamed(plan, writer).map_err(failed)?;
     // First for what is written to the memfd, then for ops.
     let mut memory: Memory = [const { MaybeUninit::uninit() }; MOST_FIRST];
-    let stub = Image::new(plan, [reader.raw(), writer.raw()]);
+    let stub = Image::new(plan, [reader.raw(), writer.raw()], procs_fd);
     let memfd = stub.write(&mut memory).map_err(failed)?;
     let memfd = unnamed(plan, memfd).map_err(failed)?;
-    let ops = first_ops(plan, &mut memory, [reader.raw(), writer.raw(), memfd.raw()])?;
+    let ops = first_ops(plan, &mut memory, [reader.raw(), writer.raw(), memfd.raw()], procs_fd)?;
     let frame = Frame::new();
-    let first = Plan { ops, ..*plan };
+    let first = Plan { ops, cgroup: None, ..*plan };
     // SAFETY: As in `vfork`: the frame is new, and all of it outlives the child's stay.
     let made = unsafe { make(&first, &frame, clone_flags(plan, Mode::Stub, plan.shares_fds)) }?;
     let process = made.conclude(&first)?;
-    drop((memfd, writer));
+    drop((memfd, writer, procs));
     if !wait_for_exec(process.pid(), reader.raw()) {
         return Err(Error::new(Step::Child, 0, Errno::EPERM));
     }
@@ -184,11 +204,24 @@ fn run(plan: &Plan<'_>) -> Result<Process, Error> {
     }
 }
 
+/// Opens what a stub writes to that enters a cgroup.
+fn open_procs(plan: &Plan<'_>) -> Result<Option<Fd>, Error> {
+    let Some(directory) = plan.cgroup else { return Ok(None) };
+    let failed = |errno: Errno| {
+        // A fork takes no descriptor.
+        let step = if errno.is_table_full() { Step::Stub } else { Step::Cgroup };
+        Error::new(step, 0, errno)
+    };
+    let procs = sys::openat(directory, c"cgroup.procs", uapi::O_WRONLY | uapi::O_CLOEXEC);
+    unnamed(plan, Fd::new(procs.map_err(failed)?)).map(Some).map_err(failed)
+}
+
 /// The ops of the child up to its exec of the stub.
 fn first_ops<'m>(
     plan: &Plan<'m>,
     memory: &'m mut Memory,
     [reader, writer, memfd]: [RawFd; 3],
+    procs: Option<RawFd>,
 ) -> Result<&'m [Op<'m>], Error> {
     let mut first = Writer::new(Storage::for_ops(memory));
     for op in plan.ops.iter().take(plan.stub_at) {
@@ -198,7 +231,7 @@ fn first_ops<'m>(
     first.push(tag, sys!(FCNTL, writer, uapi::F_SETLK, Arg::ptr(&sys::LOCK)));
     // Both ends: a stub whose parent dies can still write, and goes on. And who closed one would lose
     // the lock of the other.
-    for fd in [reader, writer] {
+    for fd in [Some(reader), Some(writer), procs].into_iter().flatten() {
         first.push(tag, sys!(FCNTL, fd, uapi::F_SETFD, 0));
     }
     let name = Arg::raw(argv![c"rawspawn"].as_ptr().cast());
@@ -206,7 +239,7 @@ fn first_ops<'m>(
     let ops = first.finish_mut().map_err(|_| Error::new(Step::Stub, 0, Errno::ENOBUFS))?;
     // The new descriptors may be above what the plan copies of a table.
     if let (true, Some(op)) = (plan.shares_fds, ops.first_mut()) {
-        let last = reader.max(writer).max(memfd) as isize | 63;
+        let last = reader.max(writer).max(memfd).max(procs.unwrap_or(0)) as isize | 63;
         if op.args[0].value() <= last {
             op.args[0] = Arg::int(last + 1);
         }
@@ -292,10 +325,12 @@ struct Image<'p> {
     steps: usize,
     /// Of the pipe to the parent, the reading end and the writing end.
     pipe: [RawFd; 2],
+    /// What is written to to enter a cgroup.
+    procs: Option<RawFd>,
 }
 
 impl<'p> Image<'p> {
-    fn new(plan: &Plan<'p>, pipe: [RawFd; 2]) -> Self {
+    fn new(plan: &Plan<'p>, pipe: [RawFd; 2], procs: Option<RawFd>) -> Self {
         let rest = plan.ops.get(plan.stub_at..).unwrap_or_default();
         // What comes with the exec: a filter may not allow to write what is told before it.
         let is_exec = |op: &Op<'_>| op.flags & flags::EXEC != 0;
@@ -303,7 +338,7 @@ impl<'p> Image<'p> {
         let filter = exec.saturating_sub(1);
         let is_late = rest.get(filter).is_some_and(|op| op.tag.step == Step::Seccomp);
         let steps = if is_late { filter } else { exec };
-        Self { rest, steps, pipe }
+        Self { rest, steps, pipe, procs }
     }
 
     /// The ops of the stub's own, in the order of their places.
@@ -378,6 +413,10 @@ impl<'p> Image<'p> {
                 layout.visit(op, &mut |place, address, _| {
                     copy.args[place] = Arg::int(address as isize);
                 });
+                if let (Step::Cgroup, Some(procs)) = (op.tag.step, self.procs) {
+                    copy.args[0] = Arg::int(procs as isize);
+                    copy.flags &= !flags::USE;
+                }
                 file.op(&copy);
             }
         }

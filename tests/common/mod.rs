@@ -6,6 +6,7 @@
 //! and the tests run wherever their executable does.
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
+pub(crate) mod cgroup;
 pub(crate) mod child;
 pub(crate) mod fork;
 pub(crate) mod gate;
@@ -108,6 +109,15 @@ pub(crate) fn without_stub() -> Vec<Setup> {
 /// Those whose child has memory of its own, and so may have other credentials.
 pub(crate) fn with_own_memory() -> Vec<Setup> {
     each_setup().into_iter().filter(|setup| setup.mode != Mode::Vfork).collect()
+}
+
+/// Whether two processes share memory.
+pub(crate) fn share_memory(a: i32, b: i32) -> bool {
+    const KCMP_VM: i32 = 1;
+    // SAFETY: Touches no memory.
+    let result = unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) };
+    assert!(result >= 0, "kcmp: {}", std::io::Error::last_os_error());
+    result == 0
 }
 
 /// Whether this process may change credentials; says so if not.

@@ -3,6 +3,8 @@
 //! A filter belongs to a thread and to what that spawns, so each is installed in a
 //! thread of its own, and the test goes on without.
 
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
 /// A call to refuse.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refuse {
@@ -98,11 +100,10 @@ pub(crate) fn supervised<T: Send>(
             test()
         });
         let listener = receive.recv().expect("a descriptor");
-        answer(listener);
-        let result = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // SAFETY: Ours.
-        unsafe { libc::close(listener) };
-        result
+        // SAFETY: Just made, and ours. Closed by a panic too, or the thread would wait for ever.
+        let listener = unsafe { OwnedFd::from_raw_fd(listener) };
+        answer(listener.as_raw_fd());
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -136,8 +137,12 @@ pub(crate) struct Question {
 }
 
 impl Question {
-    /// Waits for the next call.
+    /// Waits for the next call, for a minute at most.
     pub(crate) fn next(listener: i32) -> Self {
+        let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
+        // SAFETY: The kernel reads and writes one `pollfd`.
+        let ready = unsafe { libc::poll(&raw mut poll, 1, 60_000) };
+        assert_eq!(ready, 1, "nobody has made the call that was waited for");
         // The id is the first word.
         let mut notification = [0u64; 10];
         let place = notification.as_mut_ptr();
@@ -161,15 +166,32 @@ impl Question {
 
     /// Has the call fail.
     pub(crate) fn fail(self, errno: i32) {
-        self.answer(u64::from(u32::from_ne_bytes((-errno).to_ne_bytes())));
+        self.answer(refusal(errno));
     }
 
     fn answer(self, last: u64) {
+        let result = self.send(last);
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
+
+    fn send(&self, last: u64) -> i64 {
         // id, value, then error and flags.
         let answer = [self.id, 0, last];
         let place = answer.as_ptr();
         // SAFETY: The kernel reads 24 bytes.
-        let result = unsafe { libc::syscall(libc::SYS_ioctl, self.listener, NOTIF_SEND, place) };
-        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        unsafe { libc::syscall(libc::SYS_ioctl, self.listener, NOTIF_SEND, place) }
     }
+}
+
+impl Drop for Question {
+    /// Or who asks, and whoever waits for that, would wait for ever.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.send(refusal(libc::ECANCELED));
+        }
+    }
+}
+
+fn refusal(errno: i32) -> u64 {
+    u64::from(u32::from_ne_bytes((-errno).to_ne_bytes()))
 }
