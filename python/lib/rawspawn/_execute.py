@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 import os
 import sys
@@ -60,9 +61,7 @@ def _with_names(function: Any, names: dict[str, Any]) -> Any:
     They are a copy, as the module's are other threads' too.
     """
     code, defaults, closure = function.__code__, function.__defaults__, function.__closure__
-    return types.FunctionType(
-        code, {**function.__globals__, **names}, None, defaults, closure
-    )
+    return types.FunctionType(code, {**function.__globals__, **names}, None, defaults, closure)
 
 
 def _forking_by(spawn: Callable[..., int]) -> dict[str, Any]:
@@ -76,13 +75,10 @@ def _forking_by(spawn: Callable[..., int]) -> dict[str, Any]:
 def _execute_watched(
     popen: Any, method: Any, spawn: Callable[..., int], arguments: tuple[Any, ...]
 ) -> bool:
-    import gevent.monkey
-    import gevent.os
-
-    given = inspect.signature(method).bind(popen, *arguments)
-    cpythons = gevent.monkey.get_original("subprocess", "Popen")
+    monkey, gevents_os = map(importlib.import_module, ("gevent.monkey", "gevent.os"))
+    given = dict(inspect.signature(method).bind(popen, *arguments).arguments)
+    cpythons: Any = monkey.get_original("subprocess", "Popen")
     method = cpythons._execute_child
-    given = dict(given.arguments)
     # What CPython takes for none.
     if given.get("process_group") is None:
         given["process_group"] = -1
@@ -91,30 +87,26 @@ def _execute_watched(
         return False
 
     # gevent's close is done later, when all wait: and we wait for what it closes.
-    originals = {name: gevent.monkey.get_original("os", name) for name in ("close", "waitpid")}
+    originals = {name: monkey.get_original("os", name) for name in ("close", "waitpid")}
     names = {**_forking_by(spawn), "os": types.SimpleNamespace(**{**vars(os), **originals})}
 
     # What the method does is done to this one, as far as it is not popen's to do.
-    class Made(cpythons):  # type: ignore[misc, valid-type]
-        def __init__(self) -> None:
-            self.pid = self.returncode = None
-            self._devnull = getattr(popen, "_devnull", None)
-            self._closed_child_pipe_fds = False
-
-        def _close_pipe_fds(self, *fds: int) -> None:
-            _with_names(cpythons._close_pipe_fds, names)(self, *fds)
-
-        def __del__(self) -> None:
-            pass
-
-    made = Made()
+    made = types.SimpleNamespace(
+        pid=0,
+        _devnull=getattr(popen, "_devnull", None),
+        _closed_child_pipe_fds=False,
+        _handle_exitstatus=lambda status: None,
+    )
+    close_pipe_fds = _with_names(cpythons._close_pipe_fds, names)
+    made._close_pipe_fds = functools.partial(close_pipe_fds, made)
 
     def make() -> int:
         try:
             _with_names(method, names)(made, *(given[name] for name in wanted))
         finally:
             popen._closed_child_pipe_fds = made._closed_child_pipe_fds
-        return made.pid
+        pid: int = made.pid
+        return pid
 
     # A stream that gevent reads is non-blocking, for the child too. The flag is the file's.
     streams = (given["p2cread"], given["c2pwrite"], given["errwrite"])
@@ -123,6 +115,6 @@ def _execute_watched(
             popen._remove_nonblock_flag(number if fd == -1 else fd)
     # Before there is a child, or the signal of its end may come too early.
     popen._loop.install_sigchld()
-    popen.pid = gevent.os.fork_and_watch(popen._on_child, popen._loop, True, make)
+    popen.pid = gevents_os.fork_and_watch(popen._on_child, popen._loop, True, make)
     popen._child_created = True
     return True
