@@ -131,7 +131,11 @@ pub fn reap_any() -> Option<(i32, WaitStatus)> {
     Some((pid, WaitStatus::from_raw(status)))
 }
 
-/// Reads a file of less than `room`, and puts a line's end behind it. `EFBIG` if it is longer.
+/// Reads a file of less than `room`, and puts a line's end behind it.
+///
+/// # Errors
+///
+/// `EFBIG` if it is longer; those of open(2) and read(2).
 pub fn read_file<'r>(path: &CStr, room: &'r mut [MaybeUninit<u8>]) -> Result<&'r mut [u8], Errno> {
     let cwd = uapi::AT_FDCWD as usize;
     let flags = (uapi::O_RDONLY | uapi::O_CLOEXEC) as usize;
