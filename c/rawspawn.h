@@ -250,6 +250,32 @@ enum rawspawn_step {
     RAWSPAWN_STEP_OTHER = 255,
 };
 
+// Why the library refused a request, before there was a process: error.status of an EINVAL or
+// E2BIG, of all steps but RAWSPAWN_STEP_CHILD.
+enum rawspawn_refused {
+    // It was not the library, but the kernel, or two options that exclude each other.
+    RAWSPAWN_REFUSED_NOT = 0,
+    // A pointer or a program is missing.
+    RAWSPAWN_REFUSED_MISSING = 1,
+    // Two are given of which there may be one: programs, working directories, groups and
+    // RAWSPAWN_KEEP_GROUPS.
+    RAWSPAWN_REFUSED_SEVERAL = 2,
+    // .size is smaller than the structure ever was.
+    RAWSPAWN_REFUSED_SIZE = 3,
+    // E2BIG: .size says that the structure is a newer one, and what this library does not know
+    // of it is not zero.
+    RAWSPAWN_REFUSED_NEWER = 4,
+    // A flag, kind or mode that this library does not know.
+    RAWSPAWN_REFUSED_UNKNOWN = 5,
+    // A number without RAWSPAWN_SET.
+    RAWSPAWN_REFUSED_UNSET = 6,
+    // A number, a size or a count out of its range.
+    RAWSPAWN_REFUSED_RANGE = 7,
+    // A member is set that has no effect beside the others: another kind's, or one of a member
+    // that is not set.
+    RAWSPAWN_REFUSED_NO_EFFECT = 8,
+};
+
 // fd_action.kind
 enum rawspawn_fd {
     // The child's child_fd is the caller's parent_fd.
@@ -658,8 +684,10 @@ struct rawspawn_error {
     // RAWSPAWN_STEP_*
     uint32_t step;
     // Which item of the caller's list, or which capability or signal: 65535 at most.
+    // RAWSPAWN_STEP_EXEC: which of the candidates, or of the directories of the search.
     uint32_t index;
-    // RAWSPAWN_STEP_CHILD: how it ended, as waitpid(2) says it. Else 0.
+    // RAWSPAWN_STEP_CHILD: how it ended, as waitpid(2) says it. Else RAWSPAWN_REFUSED_*, 0 if it
+    // was not the library that refused it.
     int status;
 };
 

@@ -233,6 +233,34 @@ pub enum Step {
     Other = 255,
 }
 
+/// Why the library refused a request, before there was a process: error.status of an EINVAL or
+/// E2BIG, of all steps but RAWSPAWN_STEP_CHILD.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum Refused {
+    /// It was not the library, but the kernel, or two options that exclude each other.
+    Not = 0,
+    /// A pointer or a program is missing.
+    Missing = 1,
+    /// Two are given of which there may be one: programs, working directories, groups and
+    /// RAWSPAWN_KEEP_GROUPS.
+    Several = 2,
+    /// .size is smaller than the structure ever was.
+    Size = 3,
+    /// E2BIG: .size says that the structure is a newer one, and what this library does not know
+    /// of it is not zero.
+    Newer = 4,
+    /// A flag, kind or mode that this library does not know.
+    Unknown = 5,
+    /// A number without RAWSPAWN_SET.
+    Unset = 6,
+    /// A number, a size or a count out of its range.
+    Range = 7,
+    /// A member is set that has no effect beside the others: another kind's, or one of a member
+    /// that is not set.
+    NoEffect = 8,
+}
+
 /// fd_action.kind
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -685,8 +713,10 @@ pub struct Error {
     /// RAWSPAWN_STEP_*
     pub step: u32,
     /// Which item of the caller's list, or which capability or signal: 65535 at most.
+    /// RAWSPAWN_STEP_EXEC: which of the candidates, or of the directories of the search.
     pub index: u32,
-    /// RAWSPAWN_STEP_CHILD: how it ended, as waitpid(2) says it. Else 0.
+    /// RAWSPAWN_STEP_CHILD: how it ended, as waitpid(2) says it. Else RAWSPAWN_REFUSED_*, 0 if it
+    /// was not the library that refused it.
     pub status: c_int,
 }
 

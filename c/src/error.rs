@@ -4,7 +4,7 @@ use core::fmt;
 
 use rawspawn::{Cause, Errno};
 
-use crate::abi::{Error, Step};
+use crate::abi::{Error, Refused, Step};
 use crate::steps;
 
 impl Error {
@@ -13,9 +13,9 @@ impl Error {
         Self { number: errno.raw(), step: step as u32, index, status: 0 }
     }
 
-    /// That `step` of the request is not as it should be.
-    pub(crate) const fn invalid(step: Step, index: usize) -> Self {
-        Self::new(step, index, Errno::EINVAL)
+    /// That `step` of the request is not as it should be, and `why`.
+    pub(crate) const fn refused(step: Step, index: usize, why: Refused) -> Self {
+        Self { status: why as i32, ..Self::new(step, index, Errno::EINVAL) }
     }
 
     /// Whether there is too little memory for the plan.
@@ -37,6 +37,19 @@ impl From<rawspawn::Error> for Error {
     }
 }
 
+/// What each [`Refused`] says.
+const REFUSED: [&str; Refused::NoEffect as usize + 1] = [
+    "",
+    "none is given: ",
+    "more than one is given: ",
+    "the structure's size is none that it has had: ",
+    "a member that this library does not know is set: ",
+    "a flag or kind that this library does not know: ",
+    "a number without RAWSPAWN_SET: ",
+    "a number out of its range: ",
+    "a member is set that has no effect here: ",
+];
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let step = steps::step(self.step);
@@ -45,7 +58,9 @@ impl fmt::Display for Error {
             write!(f, " (item {})", self.index)?;
         }
         f.write_str(": ")?;
-        if self.status != 0 {
+        if self.step != Step::Child as u32 {
+            f.write_str(REFUSED.get(self.status as usize).copied().unwrap_or_default())?;
+        } else if self.status != 0 {
             return write!(f, "{} before exec", rawspawn::WaitStatus::from_raw(self.status));
         }
         match Errno::from_raw(self.number) {

@@ -28,7 +28,7 @@ use core::time::Duration;
 
 use rawspawn::{Errno, Feature, LowFds, Needed, Process, Storage};
 
-use crate::abi::{Child, Error, Job, Mode, Plan, Reason, Request, Step};
+use crate::abi::{Child, Error, Job, Mode, Plan, Reason, Refused, Request, Step};
 use crate::kept::{keep, kept, kept_mut, take};
 use crate::room::{Room, TOO_SMALL, in_pages};
 
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn rawspawn_plan(
 ) -> c_int {
     if size.is_null() {
         // SAFETY: The caller's place.
-        return unsafe { report(Error::invalid(Step::Plan, 0), error) };
+        return unsafe { report(Error::refused(Step::Plan, 0, Refused::Missing), error) };
     }
     // SAFETY: The caller's number.
     let bytes = if room.is_null() { 0 } else { unsafe { *size } };
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn rawspawn_spawn(
 ) -> c_int {
     // SAFETY: What `rawspawn_plan` has made, or NULL.
     let plan = unsafe { plan.cast::<rawspawn::Plan<'_>>().as_ref() };
-    let result = plan.ok_or(Error::invalid(Step::Plan, 0));
+    let result = plan.ok_or(Error::refused(Step::Plan, 0, Refused::Missing));
     let result = result.and_then(|plan| plan.spawn().map_err(Error::from));
     // SAFETY: The caller's places.
     unsafe { tell(result, child, error) }
@@ -160,8 +160,8 @@ pub unsafe extern "C" fn rawspawn_all(jobs: *mut Job, count: usize) {
         for job in jobs {
             let of = if job.plan.is_null() { None } else { mine.next() };
             let result = of.and_then(rawspawn::Job::take);
-            let result = result
-                .map_or(Err(Error::invalid(Step::Plan, 0)), |result| result.map_err(Error::from));
+            let none = Err(Error::refused(Step::Plan, 0, Refused::Missing));
+            let result = result.map_or(none, |result| result.map_err(Error::from));
             // SAFETY: The caller's job.
             job.result = unsafe { tell(result, &raw mut job.child, &raw mut job.error) };
         }
@@ -426,7 +426,7 @@ unsafe fn compile(
     let (request, from) = unsafe { request::build(request, &mut room) }?;
     // Whoever spawns it would have to claim them.
     if !from.low_fds.is_null() {
-        return Err(Error::invalid(Step::Plan, 0));
+        return Err(Error::refused(Step::Plan, 0, Refused::NoEffect));
     }
     let storage = Storage::in_bytes(room.rest(), request.needed()?).ok_or(TOO_SMALL)?;
     Ok(ptr::from_ref(place.write(request.plan(storage)?)).cast())

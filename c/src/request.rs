@@ -10,7 +10,7 @@ use rawspawn::{
     OtherFds, ParentHook, PosixSpawn, Request, Rlimit, Scheduler, SigSet,
 };
 
-use crate::abi::{self, Error, Step};
+use crate::abi::{self, Error, Refused, Step};
 use crate::room::Room;
 
 type Result<T> = core::result::Result<T, Error>;
@@ -29,8 +29,10 @@ pub(crate) unsafe fn build<'r>(
     // SAFETY: As above.
     let builder = unsafe { Builder::new(from) };
     let exec = builder.exec(room)?;
-    let argv = builder.array(from.argv).ok_or(Error::invalid(Step::Arguments, 0))?;
-    let envp = builder.array(from.envp).ok_or(Error::invalid(Step::Environment, 0))?;
+    let argv =
+        builder.array(from.argv).ok_or(Error::refused(Step::Arguments, 0, Refused::Missing))?;
+    let envp =
+        builder.array(from.envp).ok_or(Error::refused(Step::Environment, 0, Refused::Missing))?;
     let request = room.take_one()?.write(Request::new(exec, argv));
     request.env(envp);
     builder.program(request)?;
@@ -78,11 +80,11 @@ unsafe fn sized<'r, T: Versioned>(place: *const T, room: &mut Room<'r>) -> Resul
     const MOST: usize = 4096;
     // SAFETY: The caller's promise.
     let Some(size) = (unsafe { place.cast::<usize>().as_ref() }) else {
-        return Err(Error::invalid(Step::Plan, 0));
+        return Err(Error::refused(Step::Plan, 0, Refused::Missing));
     };
     let (size, whole, start) = (*size, size_of::<T>(), place.cast::<u8>());
     if size < T::FIRST {
-        return Err(Error::invalid(Step::Plan, 0));
+        return Err(Error::refused(Step::Plan, 0, Refused::Size));
     }
     let byte = |n| {
         // SAFETY: One of the bytes that the size counts.
@@ -91,7 +93,8 @@ unsafe fn sized<'r, T: Versioned>(place: *const T, room: &mut Room<'r>) -> Resul
         unsafe { place.read_volatile() }
     };
     if size > MOST || (whole..size).any(|n| byte(n) != 0) {
-        return Err(Error::new(Step::Plan, 0, Errno::E2BIG));
+        let refused = Error::refused(Step::Plan, 0, Refused::Newer);
+        return Err(Error { number: Errno::E2BIG.raw(), ..refused });
     }
     if size >= whole {
         // SAFETY: The caller's promise.
@@ -113,7 +116,7 @@ fn optional(value: abi::Optional, step: Step) -> Result<Option<u32>> {
     match (value, value >> 32) {
         (0, _) => Ok(None),
         (_, 1) => Ok(Some(value as u32)),
-        _ => Err(Error::invalid(step, 0)),
+        _ => Err(Error::refused(step, 0, Refused::Unset)),
     }
 }
 
@@ -125,12 +128,12 @@ fn optional_int(value: abi::Optional, step: Step) -> Result<Option<c_int>> {
 /// One of a type with fewer bits.
 fn optional_small<T: TryFrom<c_int>>(value: abi::Optional, step: Step) -> Result<Option<T>> {
     let Some(value) = optional_int(value, step)? else { return Ok(None) };
-    value.try_into().map(Some).map_err(|_| Error::invalid(step, 0))
+    value.try_into().map(Some).map_err(|_| Error::refused(step, 0, Refused::Range))
 }
 
 /// Refuses flags other than `known`.
 fn check_flags(flags: u32, known: u32) -> Result<()> {
-    if flags & !known == 0 { Ok(()) } else { Err(Error::invalid(Step::Plan, 0)) }
+    check(flags & !known == 0, Step::Plan, Refused::Unknown)
 }
 
 /// Whether an item has what its kind does not.
@@ -138,13 +141,13 @@ fn exceeds<const N: usize>(has: [bool; N], may_have: [bool; N]) -> bool {
     has.into_iter().zip(may_have).any(|(is_set, may_be)| is_set && !may_be)
 }
 
-fn check(is_valid: bool, step: Step) -> Result<()> {
-    if is_valid { Ok(()) } else { Err(Error::invalid(step, 0)) }
+fn check(is_valid: bool, step: Step, why: Refused) -> Result<()> {
+    if is_valid { Ok(()) } else { Err(Error::refused(step, 0, why)) }
 }
 
 fn scheduler(policy: abi::Optional, priority: c_int) -> Result<Option<Scheduler>> {
     let policy = optional_int(policy, Step::Scheduler)?;
-    check(policy.is_some() || priority == 0, Step::Scheduler)?;
+    check(policy.is_some() || priority == 0, Step::Scheduler, Refused::NoEffect)?;
     Ok(policy.map(|policy| Scheduler::new(policy, priority)))
 }
 
@@ -162,7 +165,7 @@ fn kinds(bits: u32, step: Step, index: usize) -> Result<NsSet> {
     ];
     let among = ALL.into_iter().filter(|kind| bits & kind.bits() != 0);
     let set = among.fold(NsSet::EMPTY, NsSet::with);
-    if set.bits() == bits { Ok(set) } else { Err(Error::invalid(step, index)) }
+    if set.bits() == bits { Ok(set) } else { Err(Error::refused(step, index, Refused::Unknown)) }
 }
 
 /// Reads what the request points to.
@@ -195,7 +198,7 @@ impl<'r> Builder<'r> {
 
     /// The text at `start`, which an item of a list must have.
     fn item_text(&self, start: *const c_char, step: Step, index: usize) -> Result<&'r CStr> {
-        self.text(start).ok_or(Error::invalid(step, index))
+        self.text(start).ok_or(Error::refused(step, index, Refused::Missing))
     }
 
     /// The strings of a list with a NULL behind it.
@@ -209,7 +212,8 @@ impl<'r> Builder<'r> {
         let most = isize::MAX as usize / size_of::<T>();
         match count {
             0 => Ok(&[]),
-            _ if start.is_null() || count > most => Err(Error::invalid(step, 0)),
+            _ if start.is_null() => Err(Error::refused(step, 0, Refused::Missing)),
+            _ if count > most => Err(Error::refused(step, 0, Refused::Range)),
             // SAFETY: `new` was promised that there are as many.
             _ => Ok(unsafe { slice::from_raw_parts(start, count) }),
         }
@@ -233,7 +237,8 @@ impl<'r> Builder<'r> {
     fn exec(&self, room: &mut Room<'r>) -> Result<Exec<'r>> {
         let from = self.from;
         let fd = optional_int(from.program_fd, Step::Exec)?;
-        check(self.from.search_path.is_null() || !from.search.is_null(), Step::Exec)?;
+        let is_searched = from.search_path.is_null() || !from.search.is_null();
+        check(is_searched, Step::Exec, Refused::NoEffect)?;
         match (self.text(from.path), self.text(from.search), self.array(from.candidates.cast()), fd)
         {
             (Some(path), None, None, None) => Ok(Exec::Path(path)),
@@ -248,7 +253,8 @@ impl<'r> Builder<'r> {
                 Ok(Exec::Candidates(room.map(list, item)?))
             }
             (None, None, None, Some(fd)) => Ok(Exec::Fd(fd)),
-            _ => Err(Error::invalid(Step::Exec, 0)),
+            (None, None, None, None) => Err(Error::refused(Step::Exec, 0, Refused::Missing)),
+            _ => Err(Error::refused(Step::Exec, 0, Refused::Several)),
         }
     }
 
@@ -256,18 +262,21 @@ impl<'r> Builder<'r> {
         const VFORK: u32 = abi::Mode::Vfork as u32;
         const FORK: u32 = abi::Mode::Fork as u32;
         const STUB: u32 = abi::Mode::Stub as u32;
+        /// As rawspawn.h says.
+        const MOST_RETRIES: u32 = 10;
         let from = self.from;
         check_flags(from.flags, 2 * abi::RAWSPAWN_MAP_MEMORY - 1)?;
         request.sh_fallback(self.has(abi::RAWSPAWN_SH_FALLBACK));
+        check(from.busy_retries <= MOST_RETRIES, Step::Exec, Refused::Range)?;
         let retries = u8::try_from(from.busy_retries);
-        request.retry_busy(retries.map_err(|_| Error::invalid(Step::Exec, 0))?);
+        request.retry_busy(retries.map_err(|_| Error::refused(Step::Exec, 0, Refused::Range))?);
         request.pidfd(self.has(abi::RAWSPAWN_PIDFD));
         request.modes(match from.mode {
             0 => Modes::Any,
             VFORK => Modes::Vfork,
             FORK => Modes::Fork,
             STUB => Modes::Stub,
-            _ => return Err(Error::invalid(Step::Mode, 0)),
+            _ => return Err(Error::refused(Step::Mode, 0, Refused::Unknown)),
         });
         if let Some(features) = optional(from.kernel, Step::Plan)? {
             let all = Feature::ALL.into_iter().fold(0, |all, feature| all | feature as u32);
@@ -296,7 +305,10 @@ impl<'r> Builder<'r> {
                         FdAction::Open { child_fd, path, flags, mode }
                     }
                     CLOSE if opens_nothing && parent_fd == 0 => FdAction::Close { child_fd },
-                    _ => return Err(Error::invalid(Step::Move, index)),
+                    MAP | OPEN | CLOSE => {
+                        return Err(Error::refused(Step::Move, index, Refused::NoEffect));
+                    }
+                    _ => return Err(Error::refused(Step::Move, index, Refused::Unknown)),
                 })
             })?);
         }
@@ -311,7 +323,9 @@ impl<'r> Builder<'r> {
             (None, Some(fd)) => {
                 request.cwd(CurrentDir::Fd(fd));
             }
-            (Some(_), Some(_)) => return Err(Error::invalid(Step::CurrentDir, 0)),
+            (Some(_), Some(_)) => {
+                return Err(Error::refused(Step::CurrentDir, 0, Refused::Several));
+            }
         }
         if let Some(path) = self.text(from.root) {
             request.root(path);
@@ -392,7 +406,7 @@ impl<'r> Builder<'r> {
         }
         let names = self.text(from.listen_fd_names);
         match optional_small(from.listen_fds, Step::ListenFds)? {
-            None => check(names.is_none(), Step::ListenFds)?,
+            None => check(names.is_none(), Step::ListenFds, Refused::NoEffect)?,
             Some(count) => {
                 let listen = ListenFds::new(count);
                 request.listen_fds(room.put(names.map_or(listen, |names| listen.names(names)))?);
@@ -418,7 +432,7 @@ impl<'r> Builder<'r> {
             (false, false) => {
                 request.groups(Groups::Set(groups));
             }
-            (false, true) => return Err(Error::invalid(Step::Groups, 0)),
+            (false, true) => return Err(Error::refused(Step::Groups, 0, Refused::Several)),
         }
         if let Some(capabilities) = self.sized(from.capabilities, room)? {
             request.capabilities(room.put(self.capabilities(capabilities)?)?);
@@ -439,14 +453,14 @@ impl<'r> Builder<'r> {
     fn capabilities(&self, from: &abi::Capabilities) -> Result<Capabilities> {
         // Whether it is set; what is not, must be zero.
         let is_set = |flag, bits: u64, step| -> Result<bool> {
-            check(from.sets & flag != 0 || bits == 0, step)?;
+            check(from.sets & flag != 0 || bits == 0, step, Refused::NoEffect)?;
             Ok(from.sets & flag != 0)
         };
         let all = abi::RAWSPAWN_CAP_BOUNDING
             | abi::RAWSPAWN_CAP_SETS
             | abi::RAWSPAWN_CAP_AMBIENT
             | abi::RAWSPAWN_CAP_SECUREBITS;
-        check(from.sets & !all == 0, Step::Capabilities)?;
+        check(from.sets & !all == 0, Step::Capabilities, Refused::Unknown)?;
         let mut result = Capabilities::KEPT;
         if is_set(abi::RAWSPAWN_CAP_BOUNDING, from.bounding, Step::Bounding)? {
             result = result.bounding(CapSet::from_bits(from.bounding));
@@ -516,7 +530,7 @@ impl<'r> Builder<'r> {
         const SYMLINK: u32 = abi::Fs::Symlink as u32;
         const DEVICE: u32 = abi::Fs::Device as u32;
         let abi::FsAction { flags, mode, device, .. } = *from;
-        let invalid = Error::invalid(Step::FileSystem, index);
+        let refused = |why| Error::refused(Step::FileSystem, index, why);
         // What it has: flags, source, file system and data, mode, device.
         let has = [
             flags != 0,
@@ -531,10 +545,10 @@ impl<'r> Builder<'r> {
             MKDIR | FILE => [false, false, false, true, false],
             SYMLINK => [false, true, false, false, false],
             DEVICE => [false, false, false, true, true],
-            _ => return Err(invalid),
+            _ => return Err(refused(Refused::Unknown)),
         };
         if exceeds(has, may_have) {
-            return Err(invalid);
+            return Err(refused(Refused::NoEffect));
         }
         let target = self.item_text(from.target, Step::FileSystem, index)?;
         let path = target;
@@ -595,10 +609,10 @@ impl<'r> Builder<'r> {
             DUP2 => [true, true, false, false],
             CHDIR => [false, false, true, false],
             CLOSE | FCHDIR | CLOSEFROM | TCSETPGRP => [true, false, false, false],
-            _ => return Err(Error::invalid(Step::FileAction, index)),
+            _ => return Err(Error::refused(Step::FileAction, index, Refused::Unknown)),
         };
         if exceeds(has, may_have) {
-            return Err(Error::invalid(Step::FileAction, index));
+            return Err(Error::refused(Step::FileAction, index, Refused::NoEffect));
         }
         let path = || self.item_text(path, Step::FileAction, index);
         Ok(match kind {
@@ -616,12 +630,14 @@ impl<'r> Builder<'r> {
         /// The least that a function of C's runs on.
         const LEAST_STACK: usize = 2048;
         let from = self.from;
-        check(from.parent_hook.is_some() || from.parent_hook_data.is_null(), Step::ParentHook)?;
+        let is_unused = from.parent_hook.is_none() && !from.parent_hook_data.is_null();
+        check(!is_unused, Step::ParentHook, Refused::NoEffect)?;
         let has_stack = !from.hook_stack.is_null();
         let size = from.hook_stack_size;
-        let is_fine = if has_stack { size >= LEAST_STACK } else { size == 0 };
-        let is_unused = from.hook_data.is_null() && !has_stack;
-        check(is_fine && (from.hook.is_some() || is_unused), Step::Hook)?;
+        check(has_stack || size == 0, Step::Hook, Refused::NoEffect)?;
+        check(!has_stack || size >= LEAST_STACK, Step::Hook, Refused::Range)?;
+        let is_unused = from.hook.is_none() && (has_stack || !from.hook_data.is_null());
+        check(!is_unused, Step::Hook, Refused::NoEffect)?;
         if let Some(function) = from.parent_hook {
             let hook: &'r Callback =
                 room.put(Callback { function, data: from.parent_hook_data })?;
@@ -630,7 +646,7 @@ impl<'r> Builder<'r> {
         let Some(function) = from.hook else { return Ok(()) };
         request.hook(if has_stack {
             let start = from.hook_stack.cast::<MaybeUninit<u8>>();
-            check(isize::try_from(size).is_ok(), Step::Hook)?;
+            check(isize::try_from(size).is_ok(), Step::Hook, Refused::Range)?;
             // SAFETY: `new` was promised as many bytes, and that no other spawn has them.
             let stack = unsafe { slice::from_raw_parts_mut(start, size) };
             // SAFETY: rawspawn.h says what such a hook may do.

@@ -976,6 +976,80 @@ static void an_error_is_told(void)
 	TEXT_IS(text, "spawn: No such file or directory (ENOENT)");
 }
 
+/* Checks the text of what is wrong with a request. */
+static void check_says(int line, const struct rawspawn_request *request, const char *wanted)
+{
+	struct rawspawn_error error = fails(request);
+	char text[200];
+	rawspawn_strerror(&error, text, sizeof text);
+	check_text(line, text, wanted);
+}
+#define SAYS(request, wanted) check_says(__LINE__, request, wanted)
+#define INVALID "Invalid argument (EINVAL)"
+
+static void causes_are_told_apart(void)
+{
+	struct rawspawn_fd_action fds[] = {RAWSPAWN_CLOSE(5), RAWSPAWN_OPEN(6, NULL, RDONLY, 0)};
+	struct { struct rawspawn_request request; uint64_t more; } newer = {shell(""), 1};
+	struct rawspawn_namespaces namespaces = ZERO;
+	struct rawspawn_request request = shell("");
+	struct rawspawn_error error;
+	const char *none[] = {"/nonexistent", "/dev/null", NULL};
+
+	request.path = NULL;
+	SAYS(&request, "execute the program: none is given: " INVALID);
+	IS(fails(&request).status, RAWSPAWN_REFUSED_MISSING);
+	request.search_path = "/bin";
+	SAYS(&request, "execute the program: a member is set that has no effect here: " INVALID);
+	request.search = "sh";
+	request.path = "/bin/sh";
+	SAYS(&request, "execute the program: more than one is given: " INVALID);
+	IS(fails(&request).status, RAWSPAWN_REFUSED_SEVERAL);
+	request = shell("");
+	request.busy_retries = 11;
+	SAYS(&request, "execute the program: a number out of its range: " INVALID);
+	request = shell("");
+	request.program_fd = 3;
+	SAYS(&request, "execute the program: a number without RAWSPAWN_SET: " INVALID);
+
+	request = shell("");
+	request.size = 8;
+	SAYS(&request, "compile the plan: the structure's size is none that it has had: " INVALID);
+	newer.request.size = sizeof newer;
+	SAYS(&newer.request, "compile the plan: a member that this library does not know is set: "
+			     "Argument list too long (E2BIG)");
+	request = shell("");
+	request.flags = 0x80000000;
+	SAYS(&request, "compile the plan: a flag or kind that this library does not know: " INVALID);
+	IS(rawspawn(NULL, NULL, &error), EINVAL);
+	IS(error.status, RAWSPAWN_REFUSED_MISSING);
+	request.flags = 0;
+	request.namespaces = &namespaces;
+	SAYS(&request, "compile the plan: the structure's size is none that it has had: " INVALID);
+
+	request = shell("");
+	request.uid = 1000;
+	SAYS(&request, "set the user ids: a number without RAWSPAWN_SET: " INVALID);
+	request.uid = 0;
+	request.fds = fds;
+	request.fd_count = 2;
+	SAYS(&request, "open a file (item 1): none is given: " INVALID);
+	fds[1].path = "/dev/null";
+	fds[1].parent_fd = 1;
+	SAYS(&request, "move a descriptor (item 1): a member is set that has no effect here: " INVALID);
+	fds[1].kind = 9;
+	SAYS(&request, "move a descriptor (item 1): a flag or kind that this library does not know: " INVALID);
+
+	/* What the kernel refuses has no more to it. */
+	request = shell("");
+	request.path = NULL;
+	request.candidates = none;
+	SAYS(&request, "execute the program: Permission denied (EACCES)");
+	error = fails(&request);
+	IS(error.index, 1);
+	IS(error.status, RAWSPAWN_REFUSED_NOT);
+}
+
 static void a_plan_is_spawned_again_and_again(void)
 {
 	static char room[65536];
@@ -1195,6 +1269,7 @@ int main(int argc, char **argv, char **envp)
 	hooks_run();
 	a_child_that_dies_is_an_error();
 	an_error_is_told();
+	causes_are_told_apart();
 	a_plan_is_spawned_again_and_again();
 	jobs_are_started_together();
 	structures_may_be_older_or_newer();

@@ -16,8 +16,8 @@ use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use rawspawn::{
-    Buffer, CStrArray, Cause, CurrentDir, Errno, Error, Exec, FdAction, Feature, Groups,
-    HeapBuffer, Kernel, Mode, Modes, OtherFds, Process, Request, Rlimit, Step,
+    Buffer, CStrArray, Cause, CurrentDir, Errno, Error, Exec, FdAction, Groups, HeapBuffer, Mode,
+    Modes, OtherFds, Process, Request, Rlimit, Step,
 };
 
 use arguments::{Arguments, Strings};
@@ -46,13 +46,13 @@ fn fork_exec<'py>(
     let Some(arguments) = Arguments::read(args)? else {
         return delegate(original, args);
     };
-    let made = make(py, &arguments, &Extras::default())?;
-    Ok(made.pid.into_pyobject(py)?.into_any())
+    Ok(make(py, &arguments, &Extras::default())?.into_pyobject(py)?.into_any())
 }
 
 /// Spawns as `fork_exec` does, with what CPython has no argument for: the descriptor of
 /// a cgroup's directory; pairs of a descriptor here and its number in the child; limits,
-/// as resource, soft and hard one. Returns the pid, and a pidfd if there is one.
+/// as resource, soft and hard one. Returns the pid. There is no pidfd: it would take a
+/// descriptor for each child, and a process may have none left.
 #[pyfunction]
 #[pyo3(signature = (original, cgroup, fd_map, rlimits, *args))]
 fn spawn<'py>(
@@ -61,20 +61,19 @@ fn spawn<'py>(
     fd_map: Vec<(RawFd, RawFd)>,
     rlimits: Vec<(u32, u64, u64)>,
     args: &Bound<'py, PyTuple>,
-) -> PyResult<Bound<'py, PyTuple>> {
+) -> PyResult<Bound<'py, PyAny>> {
     let py = args.py();
     let limit = |(resource, soft, hard)| Rlimit::new(resource, soft, hard);
     let rlimits = rlimits.into_iter().map(limit).collect();
-    let extras = Extras { pidfd: true, cgroup, fd_map, rlimits };
+    let extras = Extras { cgroup, fd_map, rlimits };
     let Some(arguments) = Arguments::read(args)? else {
         if extras.has_any() {
             let text = "preexec_fn with cgroup, fd_map or rlimits, which CPython's fork lacks";
             return Err(PyValueError::new_err(text));
         }
-        return (delegate(original, args)?, py.None()).into_pyobject(py);
+        return delegate(original, args);
     };
-    let made = make(py, &arguments, &extras)?;
-    (made.pid, made.pidfd).into_pyobject(py)
+    Ok(make(py, &arguments, &extras)?.into_pyobject(py)?.into_any())
 }
 
 /// Has CPython's own function make the child.
@@ -89,7 +88,6 @@ fn delegate<'py>(
 /// What CPython has no argument for.
 #[derive(Default)]
 struct Extras {
-    pidfd: bool,
     cgroup: Option<RawFd>,
     fd_map: Vec<(RawFd, RawFd)>,
     rlimits: Vec<Rlimit>,
@@ -103,30 +101,24 @@ impl Extras {
     /// Whether what failed is of these. The pipe that reports has no words for them.
     fn are_to_blame(&self, error: Error) -> bool {
         match error.step() {
-            Step::Cgroup | Step::Rlimit | Step::Pidfd => true,
+            Step::Cgroup | Step::Rlimit => true,
             Step::Move => error.index() < self.fd_map.len(),
             _ => false,
         }
     }
 }
 
-/// A child that was made.
-struct Made {
-    pid: i32,
-    pidfd: Option<RawFd>,
-}
-
-/// Makes the child, or one that failed.
-fn make(py: Python<'_>, arguments: &Arguments, extras: &Extras) -> PyResult<Made> {
+/// Makes the child, or one that failed: its pid.
+fn make(py: Python<'_>, arguments: &Arguments, extras: &Extras) -> PyResult<i32> {
     let failure = match py.detach(|| run(arguments, extras)) {
-        Ok(mut process) => {
+        Ok(process) => {
             let count = match process.mode() {
                 Mode::Vfork => &VFORK,
                 Mode::Stub => &STUB,
                 _ => &FORK,
             };
             count.fetch_add(1, Ordering::Relaxed);
-            return Ok(Made { pid: process.pid(), pidfd: process.take_pidfd() });
+            return Ok(process.pid());
         }
         // What the original raises: no child was there to report anything.
         Err(Failure::Spawn(error)) if error.step() == Step::Clone || extras.are_to_blame(error) => {
@@ -139,8 +131,7 @@ fn make(py: Python<'_>, arguments: &Arguments, extras: &Extras) -> PyResult<Made
     if signal.is_none() {
         report(arguments, &failure);
     }
-    let pid = py.detach(|| failed_child(signal))?;
-    Ok(Made { pid, pidfd: None })
+    py.detach(|| failed_child(signal))
 }
 
 /// Why there is no child that executes the program.
@@ -233,9 +224,6 @@ fn run(arguments: &Arguments, extras: &Extras) -> Result<Process, Failure> {
     }
     if !arguments.allow_vfork {
         request.modes(Modes::Fork);
-    }
-    if extras.pidfd && Kernel::current()?.has(Feature::Pidfd) {
-        request.pidfd(true);
     }
     if let Some(cgroup) = extras.cgroup {
         request.cgroup(cgroup);

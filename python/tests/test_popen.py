@@ -1,12 +1,14 @@
 """`rawspawn.Popen`: what it adds to `subprocess.Popen`."""
 
 import contextlib
+import errno
 import gc
 import os
 import resource
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -67,6 +69,57 @@ class TestAsEver(unittest.TestCase):
             Popen(["/nonexistent"])
         gc.collect()
         self.assertEqual(os.listdir("/proc/self/fd"), before)
+
+
+class TestFewDescriptors(unittest.TestCase):
+    # Says of each class how many children it starts, of as many descriptors as are free.
+    PROGRAM = """
+import os, resource, subprocess, sys, rawspawn
+free, options = int(sys.argv[1]), eval(sys.argv[2])
+
+def started(made):
+    processes = []
+    try:
+        while len(processes) < 12:
+            processes.append(made(["sleep", "100"], **options))
+    except OSError as error:
+        assert error.errno == 24, error
+    for process in processes:
+        process.kill()
+    # Here there is none for a pidfd, which wait and signals do without.
+    for process in processes:
+        assert process.wait(timeout=60) == -9
+        if process.stdout is not None:
+            process.stdout.close()
+    return len(processes)
+
+for fd in range(3, 64):
+    if not os.path.exists(f"/proc/self/fd/{fd}"):
+        os.dup2(0, fd)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64 + free, 64 + free))
+print([started(made) for made in (subprocess.Popen, rawspawn.Popen)])
+"""
+
+    def test_as_many_are_started_as_by_subprocess(self):
+        options = ["dict()", "dict(stdout=-1)"] + ["dict(user=1)"] * (os.geteuid() == 0)
+        for kind in options:
+            for free in range(9):
+                with self.subTest(kind, free=free):
+                    command = [sys.executable, "-c", self.PROGRAM, str(free), kind]
+                    text = subprocess.check_output(command, text=True, timeout=60)
+                    stock, here = eval(text)
+                    self.assertEqual(stock, here)
+
+    def test_a_pidfd_that_cannot_be_had_is_an_error_where_it_is_asked_for(self):
+        program = (
+            "import resource, rawspawn; process = rawspawn.Popen(['sleep', '100'])\n"
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+            "try: process.pidfd\n"
+            "except OSError as error: print(error.errno)\n"
+            "process.kill(); print(process.wait(timeout=60))"
+        )
+        found = subprocess.check_output([sys.executable, "-c", program], text=True, timeout=60)
+        self.assertEqual(found.split(), [str(errno.EMFILE), "-9"])
 
 
 class TestPidfd(unittest.TestCase):

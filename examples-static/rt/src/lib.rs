@@ -10,7 +10,7 @@ use core::mem::MaybeUninit;
 use core::panic::PanicInfo;
 
 use linux_raw_sys::general as uapi;
-use rawspawn::{CStrArray, SigSet, WaitStatus};
+use rawspawn::{CStrArray, Errno, SigSet, WaitStatus};
 
 // The kernel leaves argc, argv and envp on the stack, and no return address.
 #[cfg(target_arch = "x86_64")]
@@ -132,28 +132,48 @@ pub fn reap_any() -> Option<(i32, WaitStatus)> {
 }
 
 /// Reads a file of less than `room`, and puts a line's end behind it.
-pub fn read_file<'r>(path: &CStr, room: &'r mut [MaybeUninit<u8>]) -> Option<&'r mut [u8]> {
+///
+/// # Errors
+///
+/// `EFBIG` if it is longer; those of open(2) and read(2).
+pub fn read_file<'r>(path: &CStr, room: &'r mut [MaybeUninit<u8>]) -> Result<&'r mut [u8], Errno> {
     let cwd = uapi::AT_FDCWD as usize;
     let flags = (uapi::O_RDONLY | uapi::O_CLOEXEC) as usize;
     // SAFETY: `path` is a C string.
     let fd = unsafe { sc::syscall4(sc::nr::OPENAT, cwd, path.as_ptr() as usize, flags, 0) };
+    let fd = checked(fd)?;
     let mut length = 0;
-    loop {
-        let rest = room.get_mut(length..)?;
+    let result = loop {
+        let rest = room.get_mut(length..).unwrap_or_default();
+        if rest.is_empty() {
+            break Err(Errno::EFBIG);
+        }
         // SAFETY: The kernel writes no more than there is room for.
         let raw = unsafe { sc::syscall3(sc::nr::READ, fd, rest.as_mut_ptr() as usize, rest.len()) };
-        match isize::try_from(raw).ok().filter(|count| *count >= 0) {
-            Some(0) => break,
-            Some(count) => length += count.unsigned_abs(),
-            None => return None,
+        match checked(raw) {
+            Ok(0) => break Ok(()),
+            Ok(count) => length += count,
+            Err(errno) => break Err(errno),
         }
-    }
+    };
     // SAFETY: Ours.
     unsafe { sc::syscall1(sc::nr::CLOSE, fd) };
-    // No room for this is a file that is too long.
-    room.get_mut(length)?.write(b'\n');
+    result?;
+    room.get_mut(length).ok_or(Errno::EFBIG)?.write(b'\n');
     // SAFETY: As many were written.
-    Some(unsafe { core::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), length + 1) })
+    Ok(unsafe { core::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), length + 1) })
+}
+
+/// What a call returned, or its error number.
+fn checked(raw: usize) -> Result<usize, Errno> {
+    let number = i32::try_from((raw as isize).wrapping_neg()).ok();
+    number.and_then(Errno::from_raw).map_or(Ok(raw), Err)
+}
+
+/// The pid of this process, as itself sees it.
+pub fn own_pid() -> i32 {
+    // SAFETY: getpid(2) touches no memory.
+    unsafe { sc::syscall0(sc::nr::GETPID) as i32 }
 }
 
 /// Mounts a file system of the kernel's own, unless that is done.

@@ -16,13 +16,16 @@ from typing import Any
 
 import _posixsubprocess
 
-from . import _native
+from . import _execute, _native
 from ._native import counts
 from ._popen import Popen
 
 __all__ = ["Popen", "counts", "fork_exec", "install", "installed", "is_installed", "uninstall"]
 
 _original: Any = _posixsubprocess.fork_exec
+
+# Since 3.11 subprocess has a name of its own for it, which is None under gevent.
+_original_name: Any = getattr(subprocess, "_fork_exec", None)
 
 # What an interpreter that has it on its path runs at its start.
 _everywhere = os.path.join(os.path.dirname(os.path.abspath(__file__)), "everywhere")
@@ -53,6 +56,9 @@ def install(*, children: bool = False) -> None:
 
     Only `subprocess._posix_spawn` stays as it is, which CPython prefers where
     `close_fds` is false and nothing else is asked for.
+
+    gevent's `Popen` makes its children here too if it was imported before: call this after
+    `monkey.patch_all()`. What forks in C, such as uvloop, is not reached.
     """
     _put(fork_exec)
     if children:
@@ -78,9 +84,10 @@ def installed() -> Iterator[None]:
 
 def _put(function: Any) -> None:
     _posixsubprocess.fork_exec = function
-    # Since 3.11 subprocess has a name of its own for it.
+    is_ours = function is not _original
     if hasattr(subprocess, "_fork_exec"):
-        subprocess._fork_exec = function
+        subprocess._fork_exec = function if is_ours else _original_name
+    _execute.reach_gevent(function if is_ours else None)
 
 
 def _path() -> list[str]:
