@@ -2,11 +2,11 @@
 
 mod child;
 mod env;
+mod fork;
 mod options;
 mod stdio;
 
 use std::borrow::ToOwned;
-use std::boxed::Box;
 use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 use std::vec::Vec;
-use std::{error, fmt, io, panic};
+use std::{error, fmt, io};
 
 pub use child::{Child, TimedOut};
 use env::EnvChanges;
@@ -24,8 +24,9 @@ use crate::array::{CStrArray, CStrPtr};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
-use crate::plan::HeapBuffer;
-use crate::request::{CurrentDir, Exec, FdAction, Groups, Hook, RawFd, Request};
+use crate::plan::{HeapBuffer, Step};
+use crate::process::Process;
+use crate::request::{CurrentDir, Exec, FdAction, Groups, RawFd, Request};
 use crate::signal::SigSet;
 
 /// A program to be started. As `std::process::Command`, with these differences:
@@ -51,7 +52,7 @@ pub struct Command {
     env: EnvChanges,
     cwd: Option<CString>,
     streams: [Option<Stdio>; 3],
-    hooks: Vec<Box<dyn FnMut() -> io::Result<()> + Send + Sync>>,
+    hooks: fork::Hooks,
     /// Options that borrow nothing.
     base: Request<'static>,
     /// Those that would borrow.
@@ -237,7 +238,7 @@ impl Command {
     where
         F: FnMut() -> io::Result<()> + Send + Sync + 'static,
     {
-        self.hooks.push(Box::new(hook));
+        self.hooks.push(std::boxed::Box::new(hook));
         self
     }
 
@@ -342,16 +343,22 @@ impl Command {
             request.cwd(CurrentDir::Path(dir));
         }
         if !self.hooks.is_empty() {
-            let hooks = (&raw mut self.hooks).cast();
-            // SAFETY: `pre_exec`'s callers vouched for the closures. The pointer is
+            // SAFETY: `pre_exec`'s callers vouched for the closures. They are
             // used by a child alone, in its own memory, while we wait here.
             #[allow(unsafe_code)]
-            request.hook(unsafe { Hook::new(run_hooks, hooks) });
+            let hook = unsafe { fork::hook(&mut self.hooks, &request) };
+            request.hook(hook);
         }
+        // A pidfd at once is one that cannot be another process's, but it is not worth an error:
+        // where no descriptor is free, std starts a program. Else `Child` opens it.
         let kernel = request.kernel.map_or_else(Kernel::current, Ok)?;
-        request.pidfd(kernel.has(Feature::Pidfd));
-        let mut buffer = HeapBuffer::new(request.needed()?);
-        let process = request.spawn(&mut buffer)?;
+        request.pidfd(kernel.has(Feature::ClonePidfd) && !request.is_forked());
+        let process = match spawn(&request) {
+            Err(error) if request.pidfd && is_for_want_of_descriptors(error) => {
+                spawn(request.pidfd(false))
+            }
+            result => result,
+        }?;
         // Only now, as the child's numbers refer to them.
         drop(theirs);
         Ok(Child::new(process, ours))
@@ -473,6 +480,15 @@ impl fmt::Debug for Command {
     }
 }
 
+fn spawn(request: &Request<'_>) -> Result<Process, Error> {
+    request.spawn(&mut HeapBuffer::new(request.needed()?))
+}
+
+/// Whether there is no child, as it was to come with a descriptor.
+fn is_for_want_of_descriptors(error: Error) -> bool {
+    error.step() == Step::Clone && error.errno().is_some_and(Errno::is_table_full)
+}
+
 /// `string` without its NULs, which `nul` tells of.
 fn c_string(string: &OsStr, nul: &mut bool) -> CString {
     CString::new(string.as_bytes()).unwrap_or_else(|_| {
@@ -484,23 +500,3 @@ fn c_string(string: &OsStr, nul: &mut bool) -> CString {
 fn pointers(strings: &[CString]) -> Vec<CStrPtr<'_>> {
     strings.iter().map(|string| CStrPtr::new(string)).chain([CStrPtr::NULL]).collect()
 }
-
-/// A hook of the core that runs closures.
-#[allow(unsafe_code)]
-unsafe extern "C" fn run_hooks(hooks: *mut core::ffi::c_void) -> i32 {
-    type Hooks = Vec<Box<dyn FnMut() -> io::Result<()> + Send + Sync>>;
-    // SAFETY: `start` points to its own, which nobody else has in this child.
-    let hooks: &mut Hooks = unsafe { &mut *hooks.cast() };
-    for hook in hooks {
-        // A panic must not unwind into the loop, nor run handlers of the parent's.
-        let result = panic::catch_unwind(panic::AssertUnwindSafe(hook));
-        let Ok(result) = result else { return ECANCELED };
-        if let Err(error) = result {
-            return error.raw_os_error().filter(|&errno| errno > 0).unwrap_or(EINVAL);
-        }
-    }
-    0
-}
-
-const EINVAL: i32 = Errno::EINVAL.raw();
-const ECANCELED: i32 = Errno::ECANCELED.raw();

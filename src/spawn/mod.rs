@@ -10,6 +10,7 @@ mod batch;
 mod detached;
 pub(crate) mod fallback;
 pub(crate) mod fork;
+pub(crate) mod forked;
 mod stub;
 mod vfork;
 
@@ -243,7 +244,10 @@ impl Plan<'_> {
         match (self.mode, self.stub) {
             (Mode::Vfork | Mode::Detached, _) => vfork::run(self),
             (Mode::Stub, Some(stub)) => (stub.run)(self),
-            (Mode::Stub | Mode::Fork, _) => fork::run(self),
+            (Mode::Stub | Mode::Fork, _) => match self.around.fork() {
+                Some(fork) => (fork.run)(self, fork.library),
+                None => fork::run(self),
+            },
         }
     }
 }
@@ -294,9 +298,9 @@ fn caller<'a>(request: &'a Request<'a>, kernel: Kernel, around: Wanted) -> Calle
 
 /// A child that has been made.
 #[derive(Debug)]
-struct Made {
-    pid: c_int,
-    pidfd: Option<Fd>,
+pub(crate) struct Made {
+    pub(crate) pid: c_int,
+    pub(crate) pidfd: Option<Fd>,
 }
 
 /// Clones a child that executes `plan` and reports to `frame`, with `flags` for memory
@@ -350,7 +354,7 @@ const fn clone_flags(mode: Mode, shares_fds: bool) -> u32 {
 }
 
 /// What a child is to be made with.
-struct Wishes<'w> {
+pub(crate) struct Wishes<'w> {
     flags: u32,
     cgroup: Option<RawFd>,
     pids: &'w [c_int],
