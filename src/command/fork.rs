@@ -10,6 +10,7 @@ use std::vec::Vec;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::{Fd, pipe};
+use crate::namespaces::Namespaces;
 use crate::plan::{Plan, Step};
 use crate::process::Process;
 use crate::request::{CLibrary, Hook, Request};
@@ -22,24 +23,34 @@ use crate::sys;
 /// The closures of a command.
 pub(super) type Hooks = Vec<Box<dyn FnMut() -> io::Result<()> + Send + Sync>>;
 
-/// The hook that runs `hooks`, in a child that can be made for `request`.
+/// Has `request` run `hooks`, in a child that can be made for it.
 ///
 /// # Safety
 ///
 /// The closures are sound in a child of a fork, and nobody else touches them while the request is
 /// spawned, which happens once.
-pub(super) unsafe fn hook<'a>(hooks: &'a mut Hooks, request: &Request<'_>) -> Hook<'a> {
-    let data = core::ptr::from_mut(hooks).cast();
-    if request.namespaces.is_some_and(|namespaces| namespaces.takes_clone()) {
-        // SAFETY: The caller's promise. Command's documentation says what such a child is.
-        return unsafe { Hook::new(run_hooks, data) };
-    }
-    if request.parent_hook.is_some() {
+pub(super) unsafe fn add_hooks<'a>(hooks: &'a mut Hooks, request: &mut Request<'a>) {
+    let (data, library) = (core::ptr::from_mut(hooks).cast(), CLibrary::linked());
+    let hook = if request.namespaces.is_some_and(Namespaces::takes_clone) {
+        // SAFETY: The caller's promise. `pre_exec` says what such a child is.
+        unsafe { Hook::new(run_hooks, data) }
+    } else if request.parent_hook.is_some() {
         // std would wait for the exec of a child that waits for us.
         // SAFETY: The caller's promise.
-        return unsafe { Hook::forked(CLibrary::linked(), run_hooks, data) };
+        unsafe { Hook::forked(library, run_hooks, data) }
+    } else {
+        keep_sigpipe(request);
+        Hook::made_by(Fork { run, library }, run_hooks, data)
+    };
+    request.hook(hook);
+}
+
+/// Has the child ignore `SIGPIPE` if this process does and `request` does not say otherwise: std
+/// resets it.
+fn keep_sigpipe(request: &mut Request<'_>) {
+    if !request.to_default.contains(sys::SIGPIPE) && sys::ignores(sys::SIGPIPE) {
+        request.ignore_signals(request.to_ignore.with(sys::SIGPIPE));
     }
-    Hook::made_by(Fork { run, library: CLibrary::linked() }, run_hooks, data)
 }
 
 /// A hook of the core that runs closures.

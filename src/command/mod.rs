@@ -346,8 +346,9 @@ impl Command {
             // SAFETY: `pre_exec`'s callers vouched for the closures. They are
             // used by a child alone, in its own memory, while we wait here.
             #[allow(unsafe_code)]
-            let hook = unsafe { fork::hook(&mut self.hooks, &request) };
-            request.hook(hook);
+            unsafe {
+                fork::add_hooks(&mut self.hooks, &mut request);
+            }
         }
         // A pidfd at once is one that cannot be another process's, but it is not worth an error:
         // where no descriptor is free, std starts a program. Else `Child` opens it.
