@@ -7,8 +7,8 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use rawspawn::{
-    Command, Errno, IdRange, Mode, Namespaces, NsSet, OtherFds, ParentHook, Reason, SigSet,
-    SpawnError, Stdio, Step,
+    Command, Errno, Mode, Namespaces, NsSet, OtherFds, ParentHook, Reason, SigSet, SpawnError,
+    Stdio, Step,
 };
 
 use crate::common::watch::Watch;
@@ -93,7 +93,7 @@ const HOOKS: [(&str, HookFn); 16] = [
 
 /// A program that tells of all that the hooks do.
 const TELL: &str = "for fd in 0 9 50 60; do test -e /proc/self/fd/$fd && readlink /proc/self/fd/$fd; \
-    done | grep -v '^pipe\\|^/dev\\|^socket'; umask; ulimit -n; grep '^Sig[BI]' /proc/self/status; \
+    done | grep -v '^pipe\\|^/dev\\|^socket'; umask; ulimit -n; \
     set -- $(cat /proc/self/stat); test $6 = $$ && echo session; echo end";
 
 /// What comes of `hook`, in words: the same text for both crates.
@@ -119,8 +119,15 @@ macro_rules! observe {
             }
             Err(error) => format!("{:?} {:?}", error.kind(), error.raw_os_error()),
         };
-        // A shell's mask has its own signals while it looks.
-        (said, std::fs::read_to_string(&path).expect("our file"))
+        // Not by the shell, which may open its mask.
+        let mut command = process::Command::new("grep");
+        command.args(["^Sig[BI]", "/proc/self/status"]).stdin(process::Stdio::null());
+        // SAFETY: The hooks above.
+        unsafe { command.pre_exec($hook) };
+        let signals =
+            command.output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let signals = signals.map_err(|error| error.raw_os_error());
+        (said, signals, std::fs::read_to_string(&path).expect("our file"))
     }};
 }
 
@@ -375,7 +382,6 @@ fn a_hook_goes_with_what_std_does_not_have() {
         // SAFETY: A system call.
         unsafe { command.pre_exec(set) };
         assert!(command.status().expect("a child").success());
-        let _: Option<IdRange> = None;
     });
 }
 

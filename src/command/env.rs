@@ -84,7 +84,8 @@ fn entry(key: OsString, value: &OsStr) -> io::Result<CString> {
 /// over are entries without a name and a `=`. No function makes those: a process is given
 /// them when it is executed. So only who was reads `environ` itself. The kernel does that,
 /// as memory that another thread frees meanwhile must not be read here; and what it has read is
-/// taken only if the variables among it are those that std tells of.
+/// taken as it is only if the variables among it are those that std tells of. Where other
+/// threads change them all the time, those entries are put among std's that are the same twice.
 fn unchanged() -> io::Result<Vec<CString>> {
     let variables = || -> io::Result<Vec<CString>> {
         std::env::vars_os().map(|(key, value)| entry(key, &value)).collect()
@@ -93,15 +94,23 @@ fn unchanged() -> io::Result<Vec<CString>> {
     if !was_given_others() {
         return Ok(known);
     }
+    let mut others = None;
     for _ in 0..TRIES {
-        match read_environ(known.len()) {
-            Some(all) if all.iter().filter(|entry| is_variable(entry)).eq(&known) => {
-                return Ok(all);
-            }
-            // Another thread has changed it meanwhile.
-            Some(_) => known = variables()?,
-            None => break,
+        let Some(all) = read_environ(known.len()) else { break };
+        if all.iter().filter(|entry| is_variable(entry)).eq(&known) {
+            return Ok(all);
         }
+        // Another thread has changed it meanwhile.
+        known = variables()?;
+        let found: Vec<_> =
+            all.into_iter().enumerate().filter(|(_, entry)| !is_variable(entry)).collect();
+        if others.as_ref() == Some(&found) {
+            for (place, entry) in found {
+                known.insert(place.min(known.len()), entry);
+            }
+            return Ok(known);
+        }
+        others = Some(found);
     }
     Ok(known)
 }

@@ -103,19 +103,20 @@ fn run(plan: &Plan<'_>, _: CLibrary) -> Result<Process, Error> {
 /// Holds the numbers that the child is going to set up and that are free: or one could be
 /// std's, for what tells of the exec, and the child would overwrite it.
 fn hold_targets(plan: &Plan<'_>) -> Result<Vec<Fd>, Errno> {
-    let mut held = Vec::new();
-    let mut spare = None;
+    let mut held: Vec<Fd> = Vec::new();
     for action in plan.around.actions() {
         let fd = action.child_fd();
         if sys::is_open(fd) {
             continue;
         }
-        let (reader, _) = match &spare {
-            Some(ends) => ends,
-            None => spare.insert(pipe()?),
-        };
+        if held.is_empty() {
+            // Of whatever; it may get that number itself.
+            let (reader, writer) = pipe()?;
+            held.extend([reader, writer]);
+        }
+        let Some(spare) = held.first().map(Fd::raw) else { break };
         // If it is another by now, that one is somebody's; and one beyond the limit is nobody's.
-        held.extend(sys::duplicate(reader.raw(), fd));
+        held.extend(sys::duplicate(spare, fd));
     }
     Ok(held)
 }
