@@ -1259,7 +1259,9 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// - [`Step::Hook`](crate::Step::Hook) with the error that it returned.
-    /// - [`Step::Child`](crate::Step::Child) if it killed or ended the child.
+    /// - [`Step::Child`](crate::Step::Child) if it killed or ended the child. (With
+    ///   `Command::pre_exec` that is a success, as in std.) A process that it has forked, and that
+    ///   executes the program instead, is not the child.
     /// - [`Step::Mode`](crate::Step::Mode) with `EOPNOTSUPP`, before any process exists: the hook
     ///   is one for the fork of a C library ([`Hook::forked`]), and the child's user or PID
     ///   namespace is new, or its pid chosen, which takes a clone.

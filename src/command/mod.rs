@@ -31,8 +31,8 @@ use crate::signal::SigSet;
 
 /// A program to be started. As `std::process::Command`, with these differences:
 ///
-/// - Descriptors that are not named are closed, whatever their flags:
-///   [`other_fds`](Self::other_fds) says otherwise.
+/// - Descriptors that are not named are closed, whatever their flags, but for those that a hook
+///   makes inheritable: [`other_fds`](Self::other_fds) says otherwise.
 /// - [`pre_exec`](Self::pre_exec), [`uid`](Self::uid) and their like are the only
 ///   reasons for a copy of the parent's memory. Everything else is as fast.
 /// - All options of the core are here too, and deadlines, and pidfds.
@@ -225,8 +225,28 @@ impl Command {
     }
 
     /// Runs `hook` in the child, made by fork, just before exec. Several run in the
-    /// order of these calls; the error of one ends the spawn, and is its error, and
-    /// a panic is `ECANCELED`.
+    /// order of these calls; the error of one ends the spawn, and is its error.
+    ///
+    /// All else is in place by then, so what a hook does to descriptors, signals, limits or the mask
+    /// reaches the program. The child is one that `std::process` makes, and what holds in a hook there
+    /// holds here:
+    ///
+    /// - It is a child of the C library's fork, in which `malloc` works with glibc and musl, and
+    ///   `setuid` and its kin.
+    /// - A panic aborts the child, without a lock and without memory.
+    /// - A hook that does so, that exits, or that is killed is no error of the spawn: what
+    ///   [`Child::wait`] says is what became of the child. So a daemon may fork in a hook, and exit.
+    ///   (With [`Request::hook`](crate::Request::hook) a child that ends before exec is an error.)
+    /// - The environment can be read there, but is not to be changed: that waits for ever, for a lock
+    ///   that std holds meanwhile. Changes would not reach the program.
+    /// - A process that another thread forks at that moment, and that executes nothing, holds the
+    ///   caller as long as it lives.
+    ///
+    /// Two options of the core's own cannot be had so. With [`parent_hook`](Self::parent_hook) it is
+    /// not std that calls the C library's fork, and with [`namespaces`](Self::namespaces) that make a
+    /// user or a PID namespace, or choose the pid, it is the kernel's clone, where a hook must do no
+    /// more than [`Hook::new`](crate::Hook::new) says. In both a panic takes Rust's usual way until
+    /// it aborts, and an end before exec is an error.
     ///
     /// # Safety
     ///
@@ -266,7 +286,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a string holds a NUL, or a variable's name is none. Else the
+    /// `InvalidInput`: a string holds a NUL. Else the
     /// error number of the step that failed; [`try_spawn`](Self::try_spawn) has
     /// the step.
     pub fn spawn(&mut self) -> io::Result<Child> {

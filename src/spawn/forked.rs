@@ -4,7 +4,6 @@
 //! `pthread_atfork(3)` run, the pid is known. Then the child enters the loop as any other does.
 //! Who makes it so gives no flags and no exit signal, and is not suspended. So a pipe that exec
 //! closes says when to look, and the frame, in a page that both share, what happened.
-#![allow(unsafe_code)]
 
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::Ordering;
