@@ -180,12 +180,11 @@ fn an_unchanged_environment_is_handed_on_as_it_is() {
             let theirs_as_it_is = read(theirs.output());
             assert!(ours_as_it_is == theirs_as_it_is, "{what}: as it is");
             assert!(theirs_as_it_is.windows(8).any(|bytes| bytes == b"\0no name"), "{what}");
-            // SAFETY: They do nothing.
-            let hooked = unsafe {
-                ours.pre_exec(|| Ok(()));
-                theirs.pre_exec(|| Ok(()));
-                [read(ours.output()), read(theirs.output())]
-            };
+            // SAFETY: It does nothing.
+            unsafe { ours.pre_exec(|| Ok(())) };
+            // SAFETY: As above.
+            unsafe { theirs.pre_exec(|| Ok(())) };
+            let hooked = [read(ours.output()), read(theirs.output())];
             assert!(hooked[0] == hooked[1], "{what}: with a hook");
             // What std takes for a variable is all that is left of one that is changed.
             let (mut ours, mut theirs) = both!("cat", arg("/proc/self/environ"), env("C", "3"));
@@ -324,12 +323,11 @@ fn a_deadline_that_is_over_leaves_nothing_in_the_pipes() {
             }
             std::fs::remove_file(&done).expect("our file");
             if ends {
-                // SAFETY: `siginfo_t` is integers, and the kernel writes one.
-                unsafe {
-                    let mut info: libc::siginfo_t = std::mem::zeroed();
-                    let options = libc::WEXITED | libc::WNOWAIT;
-                    libc::waitid(libc::P_PID, pid, &raw mut info, options);
-                }
+                // SAFETY: `siginfo_t` is integers.
+                let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+                let options = libc::WEXITED | libc::WNOWAIT;
+                // SAFETY: The kernel writes one.
+                unsafe { libc::waitid(libc::P_PID, pid, &raw mut info, options) };
             }
             let result = child.wait_with_output_timeout(Duration::ZERO);
             let output = match result {

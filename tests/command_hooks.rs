@@ -1,4 +1,5 @@
 //! Hooks of `Command`, compared with the standard library's.
+#![allow(clippy::multiple_unsafe_ops_per_block)]
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::io;

@@ -1,4 +1,5 @@
 //! Hooks of the core: what they find, what they leave, and what becomes of their child.
+#![allow(clippy::multiple_unsafe_ops_per_block)]
 
 use std::ffi::{c_int, c_void};
 use std::io::{Read, Write};
@@ -81,8 +82,8 @@ unsafe extern "C" fn use_the_library(_: *mut c_void) -> c_int {
     if unsafe { libc::setgid(libc::getgid()) } != 0 {
         return 3;
     }
-    let text = format!("{}", "allocated".repeat(10_000));
-    if text.len() != 90_000 {
+    let text = format!("{:?}", "allocated".repeat(10_000));
+    if text.len() != 90_002 {
         return 4;
     }
     // SAFETY: Sets and a signal of this process.

@@ -85,9 +85,10 @@ fn run(plan: &Plan<'_>, _: CLibrary) -> Result<Process, Error> {
     let made = make_by(plan, page.frame(), 0, |_| {
         // Nothing of it is used: neither program nor streams.
         let mut command = std::process::Command::new("/");
-        // SAFETY: The child has a copy of all that the plan points to, and the frame is new. What
-        // the plan does is sound in a child of a fork.
-        unsafe { command.pre_exec(move || entry.enter()) };
+        // SAFETY: The child has a copy of all that the plan points to, and the frame is new.
+        let enter = move || unsafe { entry.enter() };
+        // SAFETY: What the plan does is sound in a child of a fork.
+        unsafe { command.pre_exec(enter) };
         match command.spawn() {
             // Dropped, it neither waits nor kills.
             Ok(child) => Ok(Made { pid: child.id() as c_int, pidfd: None }),

@@ -167,7 +167,7 @@ const PATIENCE: u64 = 10_000_000;
 fn has_executed(pid: c_int) -> Option<bool> {
     /// `linux/sched.h`: forked, and has not executed anything since.
     const FORKNOEXEC: u64 = 0x40;
-    /// Of the fields behind the name: see proc_pid_stat(5).
+    /// Of the fields behind the name: see `proc_pid_stat(5)`.
     const FLAGS: usize = 6;
 
     if sys::proc_is_anothers() {
