@@ -648,7 +648,7 @@ struct rawspawn_request {
     int (*parent_hook)(void *data, int pid);
     // What it is given.
     void *parent_hook_data;
-    // Runs in the child before signals are set and exec. As above.
+    // Runs in the child as the last thing before exec. As above.
     int (*hook)(void *data);
     // What it is given.
     void *hook_data;

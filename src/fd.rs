@@ -54,7 +54,8 @@ pub fn pipe() -> Result<(Fd, Fd), Errno> {
     Ok((above_stderr(reader)?, above_stderr(writer)?))
 }
 
-fn above_stderr(fd: Fd) -> Result<Fd, Errno> {
+/// The same, by a number above those of the standard streams.
+pub(crate) fn above_stderr(fd: Fd) -> Result<Fd, Errno> {
     if fd.raw() > 2 { Ok(fd) } else { sys::duplicate(fd.raw(), 3) }
 }
 

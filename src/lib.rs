@@ -108,8 +108,8 @@ pub use plan::{HeapBuffer, OwnedPlan};
 pub use posix::{FileAction, PosixSpawn};
 pub use process::Process;
 pub use request::{
-    CurrentDir, Exec, FdAction, Filter, Groups, Hook, HookFn, ListenFds, OtherFds, ParentHook,
-    RawFd, Request, Rlimit, Scheduler,
+    CLibrary, CurrentDir, Exec, FdAction, Filter, Groups, Hook, HookFn, ListenFds, OtherFds,
+    ParentHook, RawFd, Request, Rlimit, Scheduler,
 };
 pub use signal::SigSet;
 #[cfg(feature = "alloc")]

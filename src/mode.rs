@@ -3,6 +3,7 @@
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
+use crate::namespaces::Namespaces;
 use crate::plan::Step;
 use crate::request::Request;
 use crate::spawn::around::{CREDENTIALS, EXPOSES, OWN_MEMORY, SHARES_SCORE, WAITS, Wanted};
@@ -96,6 +97,9 @@ pub(crate) fn choose(
     kernel: Kernel,
     around: Wanted,
 ) -> Result<(Mode, Reason), Error> {
+    if request.is_forked() && request.namespaces.is_some_and(Namespaces::takes_clone) {
+        return Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP));
+    }
     let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
     let against = if around.has(EXPOSES) {
         Some(Reason::Namespaces)

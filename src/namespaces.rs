@@ -495,6 +495,11 @@ impl<'a> Namespaces<'a> {
         self
     }
 
+    /// Whether clone(2) alone can make a child for them.
+    pub(crate) fn takes_clone(&self) -> bool {
+        !self.pids.is_empty() || self.new.bits() & NsSet::BY_CLONE.bits() != 0
+    }
+
     /// The namespaces to join, of whatever kind.
     pub(crate) fn joined(&self) -> NsSet {
         self.join.iter().fold(NsSet::EMPTY, |all, join| all.with(join.kinds))

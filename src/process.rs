@@ -7,6 +7,8 @@ use linux_raw_sys::general as uapi;
 
 use crate::errno::Errno;
 use crate::fd::Fd;
+#[cfg(feature = "std")]
+use crate::fd::above_stderr;
 use crate::mode::{Mode, Reason};
 use crate::request::RawFd;
 use crate::status::WaitStatus;
@@ -62,6 +64,19 @@ impl Process {
     #[cfg(feature = "std")]
     pub(crate) fn pidfd_ref(&self) -> Option<&Fd> {
         self.pidfd.as_ref()
+    }
+
+    /// A pidfd of the child, if it is not gone.
+    #[cfg(feature = "std")]
+    pub(crate) fn open_pidfd(&self) -> Option<Fd> {
+        if self.status.is_some() {
+            return None;
+        }
+        let pidfd = above_stderr(sys::pidfd_open(self.pid).ok()?).ok()?;
+        // Somebody else may have reaped it, and its pid be another's. (EINVAL below Linux 5.4.)
+        let options = uapi::WEXITED | uapi::WNOHANG | uapi::WNOWAIT;
+        let found = sys::waitid(Target::Pidfd(pidfd.raw()), options, None);
+        (found.err() != Some(Errno::ECHILD)).then_some(pidfd)
     }
 
     /// Takes the pidfd out: it is the caller's to close.

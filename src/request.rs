@@ -20,6 +20,7 @@ use crate::namespaces::Namespaces;
 use crate::posix::PosixSpawn;
 use crate::signal::SigSet;
 use crate::spawn::around::{AROUND, AroundFns, PLAIN};
+use crate::spawn::forked::{self, Fork};
 use crate::spawn::{STUB, Stub, copy};
 
 /// A descriptor by its number.
@@ -187,6 +188,40 @@ pub struct Filter {
 /// What a hook returns: 0, or a positive error number that ends the spawn.
 pub type HookFn = unsafe extern "C" fn(data: *mut c_void) -> c_int;
 
+/// What a C library has for [`Hook::forked`].
+#[derive(Clone, Copy, Debug)]
+pub struct CLibrary {
+    pub(crate) fork: unsafe extern "C" fn() -> c_int,
+    pub(crate) errno: unsafe extern "C" fn() -> *mut c_int,
+}
+
+impl CLibrary {
+    /// The one that has these two: its fork(3), and what gives the place of `errno`, which
+    /// glibc and musl call `__errno_location`.
+    ///
+    /// # Safety
+    ///
+    /// They are that, of the C library that this program runs on.
+    #[allow(unsafe_code)]
+    pub const unsafe fn new(
+        fork: unsafe extern "C" fn() -> c_int,
+        errno: unsafe extern "C" fn() -> *mut c_int,
+    ) -> Self {
+        Self { fork, errno }
+    }
+
+    /// The one that std runs on.
+    #[cfg(feature = "std")]
+    #[allow(unsafe_code)]
+    pub const fn linked() -> Self {
+        unsafe extern "C" {
+            fn fork() -> c_int;
+            fn __errno_location() -> *mut c_int;
+        }
+        Self { fork, errno: __errno_location }
+    }
+}
+
 /// A function of the caller's that runs in the child.
 #[derive(Clone, Copy, Debug)]
 pub struct Hook<'a> {
@@ -194,6 +229,8 @@ pub struct Hook<'a> {
     pub(crate) data: *mut c_void,
     /// The end of the stack to run on, in shared memory; null in a fork.
     pub(crate) stack: *const c_void,
+    /// What makes the fork, if not the kernel's clone.
+    pub(crate) fork: Option<Fork>,
     data_lives: PhantomData<&'a mut ()>,
 }
 
@@ -206,19 +243,70 @@ unsafe impl Send for Hook<'_> {}
 unsafe impl Sync for Hook<'_> {}
 
 impl<'a> Hook<'a> {
-    /// A hook for a child with memory of its own, made by fork.
+    /// A hook for a child with memory of its own, made by the kernel's clone: for programs
+    /// without a C library. [`forked`](Self::forked) is for those with one.
     ///
     /// # Safety
     ///
-    /// `function`, called with `data`, must be sound in a child of a fork: the
+    /// `function`, called with `data`, must be sound in a child of a raw clone: the
     /// caller's other threads do not exist there, and a lock that one of them
-    /// held stays locked. The C library has not been told of the fork: it may take
-    /// the caller's pid or thread id for the child's, as musl's `raise` and `abort`
-    /// do, which then hit the caller. It must be safe to call from several threads if the
-    /// request is spawned from several.
+    /// held stays locked. The C library has not been told of the fork, so that this is not what
+    /// fork(3) promises. `malloc` may wait for ever, for a lock of its own, and so may
+    /// `setuid` and its kin, which wait for threads that do not exist; the handlers of
+    /// `pthread_atfork(3)` have not run; it may take the caller's pid or thread id for the
+    /// child's, as musl's `raise` and `abort` do, which then hit the caller. What is left are raw
+    /// system calls, and functions that are no more than that. It must be safe to call from
+    /// several threads if the request is spawned from several.
     #[allow(unsafe_code)]
     pub const unsafe fn new(function: HookFn, data: *mut c_void) -> Self {
-        Self { function, data, stack: core::ptr::null(), data_lives: PhantomData }
+        Self { function, data, stack: core::ptr::null(), fork: None, data_lives: PhantomData }
+    }
+
+    /// A hook for a child with memory of its own, made by the fork of a C library.
+    ///
+    /// What works in a child of that fork works in the hook: whatever is async-signal-safe,
+    /// and what the library promises beyond that, as glibc and musl do for `malloc`; `setuid`,
+    /// `setgid` and their kin; `getpid`, `raise` and `abort`, of the child itself. Handlers of
+    /// `pthread_atfork(3)` have run. Handlers of signals stay as they are until exec, as after
+    /// any fork, where the request says nothing else.
+    ///
+    /// The child sends `SIGCHLD` from the start, and so does one whose spawn fails. It is
+    /// made in the caller's cgroup, and moves before it does anything.
+    ///
+    /// ```
+    /// use core::ffi::{c_int, c_void};
+    /// use core::ptr;
+    /// use rawspawn::{Buffer, CLibrary, Exec, Hook, Request, argv};
+    ///
+    /// unsafe extern "C" fn hook(_: *mut c_void) -> c_int {
+    ///     unsafe { libc::umask(0o77) };
+    ///     0
+    /// }
+    ///
+    /// // SAFETY: The two are those of the C library of this program.
+    /// let library = unsafe { CLibrary::new(libc::fork, libc::__errno_location) };
+    /// let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+    /// // SAFETY: The hook makes a system call.
+    /// request.hook(unsafe { Hook::forked(library, hook, ptr::null_mut()) });
+    /// assert!(request.spawn(&mut Buffer::<16>::new())?.wait()?.success());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// `function`, called with `data`, must be sound in a child of that fork: the caller's other
+    /// threads do not exist there, and a lock of the program's own that one of them held stays
+    /// locked. It must be safe to call from several threads if the request is spawned from
+    /// several.
+    #[allow(unsafe_code)]
+    pub const unsafe fn forked(library: CLibrary, function: HookFn, data: *mut c_void) -> Self {
+        Self::made_by(Fork { run: forked::run, library }, function, data)
+    }
+
+    /// A hook for a child that `fork` makes.
+    pub(crate) const fn made_by(fork: Fork, function: HookFn, data: *mut c_void) -> Self {
+        let stack = core::ptr::null();
+        Self { function, data, stack, fork: Some(fork), data_lives: PhantomData }
     }
 
     /// A hook for a child that shares the caller's memory.
@@ -237,7 +325,7 @@ impl<'a> Hook<'a> {
         stack: &'a mut [MaybeUninit<u8>],
     ) -> Self {
         let stack = stack.as_mut_ptr_range().end.cast();
-        Self { function, data, stack, data_lives: PhantomData }
+        Self { function, data, stack, fork: None, data_lives: PhantomData }
     }
 }
 
@@ -443,7 +531,7 @@ impl<'a> Request<'a> {
     /// sleeps 1 ms before the first retry, and twice as long before each other.
     /// At most 10; by default 0. If it is this process that still writes the
     /// file, in another thread, the child must not have its descriptor: that
-    /// takes [`OtherFds::Close`] and `close_range(2)`, Linux 5.9, and no emulator.
+    /// takes [`OtherFds::Close`] and `close_range(2)`, Linux 5.9, no emulator, and no hook.
     ///
     /// # Errors
     ///
@@ -1178,13 +1266,26 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Runs a function of the caller's in the child, before signals are set,
-    /// other descriptors are closed and the program is executed.
+    /// Runs a function of the caller's in the child, as the last thing before the program is
+    /// executed, or before the filter of [`seccomp`](Self::seccomp) with
+    /// [`no_new_privs`](Self::no_new_privs).
+    ///
+    /// All else is in place, so what the hook does reaches the program: a signal that it
+    /// ignores, the mask, the umask, a limit, and descriptors. Others are not closed yet but
+    /// close-on-exec, those that are wanted ([`fds`](Self::fds)) are not; so what the hook makes by
+    /// dup2(2), or makes inheritable by `F_SETFD`, the program has.
     ///
     /// # Errors
     ///
     /// - [`Step::Hook`](crate::Step::Hook) with the error that it returned.
-    /// - [`Step::Child`](crate::Step::Child) if it killed or ended the child.
+    /// - [`Step::Child`](crate::Step::Child) if it killed or ended the child. (With
+    ///   `Command::pre_exec` that is a success, as in std.) A process that it has forked, and that
+    ///   executes the program instead, is not the child.
+    /// - [`Step::Mode`](crate::Step::Mode) with `EOPNOTSUPP`, before any process exists: the hook
+    ///   is one for the fork of a C library ([`Hook::forked`]), and the child's user or PID
+    ///   namespace is new, or its pid chosen, which takes a clone.
+    /// - [`Step::Report`](crate::Step::Report) with `ENOMEM`, `EMFILE` or `ENFILE`: no memory, or no
+    ///   pipe, for the report of a child that is a fork.
     ///
     /// # See
     ///
@@ -1304,6 +1405,11 @@ impl<'a> Request<'a> {
     /// Brings along what the parent does around the clone.
     const fn with_around(&mut self) {
         self.around = &AROUND;
+    }
+
+    /// Whether a C library makes the child.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.hook.is_some_and(|hook| hook.fork.is_some())
     }
 
     /// Whether a descriptor tells of the exec.

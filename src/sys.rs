@@ -347,6 +347,42 @@ pub(crate) fn poll_two(
     }
 }
 
+/// How many bytes can be read from `fd` at once: `FIONREAD`. 0 where that is not known.
+#[cfg(feature = "std")]
+pub(crate) fn count_readable(fd: RawFd) -> Result<usize, Errno> {
+    let mut count: c_int = 0;
+    let (request, place) = (linux_raw_sys::ioctl::FIONREAD as usize, &raw mut count as usize);
+    // SAFETY: The kernel writes one int.
+    match ret(unsafe { sc::syscall3(sc::nr::IOCTL, fd as usize, request, place) }) {
+        Ok(_) => Ok(usize::try_from(count).unwrap_or(0)),
+        Err(Errno::ENOTTY) => Ok(0),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Copies what is at `address` to `buffer`, by the kernel: `process_vm_readv(2)` of this process.
+/// `EFAULT` if there is no memory.
+#[cfg(feature = "std")]
+pub(crate) fn read_memory(address: usize, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let (start, size) = (buffer.as_mut_ptr() as usize, buffer.len());
+    let local = [start, size];
+    let remote = [address, size];
+    // SAFETY: Two `iovec`s, and room for as much as they say. What is at `address` is not looked
+    // at by this program.
+    let raw = unsafe {
+        sc::syscall6(
+            sc::nr::PROCESS_VM_READV,
+            getpid() as usize,
+            local.as_ptr() as usize,
+            1,
+            remote.as_ptr() as usize,
+            1,
+            0,
+        )
+    };
+    ret(raw)
+}
+
 /// `SIGKILL`.
 #[cfg(feature = "std")]
 pub(crate) const SIGKILL: c_int = uapi::SIGKILL as c_int;
@@ -556,6 +592,13 @@ pub(crate) fn has_no_locks(fd: RawFd) -> bool {
         ret(raw).is_ok() && lock.l_type == uapi::F_UNLCK as i16
     };
     matches!(kind, uapi::S_IFIFO | uapi::S_IFSOCK) && is_free()
+}
+
+/// Takes a lock of fcntl(2) on all of the file of `fd`, if nobody else has one.
+pub(crate) fn lock(fd: RawFd) {
+    let (command, lock) = (uapi::F_SETLK as usize, &raw const LOCK.0 as usize);
+    // SAFETY: The kernel reads one `flock`.
+    unsafe { sc::syscall3(sc::nr::FCNTL, fd as usize, command, lock) };
 }
 
 /// A lock of fcntl(2) of all of a file.

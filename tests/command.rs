@@ -1,18 +1,20 @@
 //! `Command`, compared with the standard library's.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rawspawn::{
-    CapSet, Capabilities, Command, Errno, Filter, ListenFds, Mode, Namespaces, NsSet, OtherFds,
-    Reason, Rlimit, SigSet, SpawnError, Stdio, Step, TimedOut,
+    CStrArray, CStrPtr, CapSet, Capabilities, Command, Errno, Exec, Filter, ListenFds, Mode,
+    Namespaces, NsSet, OtherFds, Reason, Request, Rlimit, SigSet, SpawnError, Stdio, Step,
+    TimedOut,
 };
 
-use crate::common::{TempDir, file_at, forked, is_root, isolated};
+use crate::common::{Room, TempDir, file_at, forked, is_root, isolated};
 
 /// The same program text for both crates: what compiles and runs with one does so
 /// with the other.
@@ -114,10 +116,124 @@ fn errors_have_the_kind_and_the_number_of_stds() {
         assert_eq!(our.kind(), their.kind(), "{ours:?}: {our}, {their}");
         assert_eq!(our.raw_os_error(), their.raw_os_error(), "{ours:?}");
     }
-    for key in ["", "A=B"] {
-        let error = Command::new("true").env(key, "x").spawn().expect_err("no name");
-        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{key:?}");
-    }
+}
+
+/// The lines of a program's environment, by both kinds of command.
+macro_rules! environments {
+    ($($method:ident($($arg:expr),*)),*) => {{
+        let (mut ours, mut theirs) = both!("env" $(, $method($($arg),*))*);
+        [ours.output(), theirs.output()].map(|output| {
+            let text = String::from_utf8(output.expect("env").stdout).expect("text");
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+    }};
+}
+
+#[test]
+fn names_of_variables_are_whatever_std_takes() {
+    isolated(|| {
+        for [ours, theirs] in [
+            environments!(env_clear(), env("A=B", "x"), env("", "y"), env("=C", "z")),
+            environments!(env("A=B", "x"), env_remove("PATH=1")),
+            environments!(env("", ""), env_remove("")),
+        ] {
+            assert_eq!(ours, theirs);
+        }
+    });
+}
+
+fn pointers(strings: &[CString]) -> Vec<CStrPtr<'_>> {
+    strings.iter().map(|string| CStrPtr::new(string)).chain([CStrPtr::NULL]).collect()
+}
+
+#[test]
+fn an_unchanged_environment_is_handed_on_as_it_is() {
+    isolated(|| {
+        let given = c"RAWSPAWN_TEST_GIVEN=1";
+        if std::env::var_os("RAWSPAWN_TEST_GIVEN").is_none() {
+            // This test once more, with what no shell would make.
+            let strings = |strings: Vec<&CStr>| strings.into_iter().map(CStr::to_owned).collect();
+            let exe = std::env::current_exe().expect("/proc").into_os_string().into_vec();
+            let exe = CString::new(exe).expect("no NUL");
+            let args: Vec<CString> = std::env::args_os()
+                .map(|arg| CString::new(arg.into_vec()).expect("no NUL"))
+                .collect();
+            let own = std::env::vars_os().map(|(key, value)| {
+                let entry = [key.into_vec(), value.into_vec()].join(&b'=');
+                CString::new(entry).expect("no NUL")
+            });
+            let long = CString::new(vec![b'l'; 70_000]).expect("no NUL");
+            let odd = vec![c"A=1", c"no name", c"A=2", c"=x=y", c"=z", c"", c"B=", &long, given];
+            let env: Vec<CString> = own.chain::<Vec<CString>>(strings(odd)).collect();
+            let (args, env) = (pointers(&args), pointers(&env));
+            let mut request =
+                Request::new(Exec::Path(&exe), CStrArray::new(&args).expect("a NULL"));
+            request.env(CStrArray::new(&env).expect("a NULL"));
+            let mut process = request.spawn(&mut Room::new()).expect("this executable");
+            assert!(process.wait().expect("our child").success());
+            return;
+        }
+        let same = |what: &str| {
+            let read = |output: std::io::Result<std::process::Output>| output.expect("cat").stdout;
+            let (mut ours, mut theirs) = both!("cat", arg("/proc/self/environ"));
+            let ours_as_it_is = read(ours.output());
+            let theirs_as_it_is = read(theirs.output());
+            assert!(ours_as_it_is == theirs_as_it_is, "{what}: as it is");
+            assert!(theirs_as_it_is.windows(8).any(|bytes| bytes == b"\0no name"), "{what}");
+            // SAFETY: It does nothing.
+            unsafe { ours.pre_exec(|| Ok(())) };
+            // SAFETY: As above.
+            unsafe { theirs.pre_exec(|| Ok(())) };
+            let hooked = [read(ours.output()), read(theirs.output())];
+            assert!(hooked[0] == hooked[1], "{what}: with a hook");
+            // What std takes for a variable is all that is left of one that is changed.
+            let (mut ours, mut theirs) = both!("cat", arg("/proc/self/environ"), env("C", "3"));
+            assert!(read(ours.output()) == read(theirs.output()), "{what}: changed");
+        };
+        same("given");
+        // SAFETY: No other thread looks at it.
+        unsafe { std::env::set_var("ADDED", "1") };
+        same("added to");
+        // SAFETY: As above.
+        unsafe { std::env::remove_var("A") };
+        same("taken from");
+        // What another thread changes, as std's lock lets it.
+        let output = Command::new("cat").arg("/proc/self/environ").output().expect("cat");
+        let entries = |text: &[u8]| -> Vec<Vec<u8>> {
+            text.split_inclusive(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+        };
+        let known = entries(&output.stdout);
+        let running = AtomicBool::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for count in (0..50).cycle() {
+                    if !running.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    // SAFETY: All who look take std's lock.
+                    unsafe { std::env::set_var(format!("V{count}"), "v".repeat(count)) };
+                }
+            });
+            for _ in 0..300 {
+                let output = Command::new("cat").arg("/proc/self/environ").output().expect("cat");
+                let (others, old): (Vec<_>, Vec<_>) =
+                    entries(&output.stdout).into_iter().partition(|entry| !known.contains(entry));
+                for entry in others {
+                    let text = String::from_utf8(entry).expect("text");
+                    let (name, value) = text.trim_end_matches('\0').split_once('=').expect(&text);
+                    let count = name.strip_prefix('V').and_then(|count| count.parse().ok());
+                    assert_eq!(Some(value.len()), count, "{text}");
+                }
+                // In their order, but for those that are no variables, which may have moved.
+                let sorted = |mut entries: Vec<_>| {
+                    entries.sort();
+                    entries
+                };
+                assert_eq!(sorted(old), sorted(known.clone()));
+            }
+            running.store(false, Ordering::Relaxed);
+        });
+    });
 }
 
 #[test]
@@ -178,6 +294,59 @@ fn a_deadline_kills_reaps_and_keeps_the_output() {
         assert!(!crate::common::has_children());
         let quick = Command::new("echo").arg("x").output_timeout(Duration::from_secs(600));
         assert_eq!(quick.expect("in time").stdout, b"x\n");
+    });
+}
+
+#[test]
+fn a_deadline_that_is_over_leaves_nothing_in_the_pipes() {
+    isolated(|| {
+        let spawn = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().expect("sh")
+        };
+        // Says so when all is in the pipes.
+        let dir = TempDir::new();
+        let done = dir.path().join("done");
+        let tell = format!("touch {}", done.display());
+        for (script, ends, out, err) in [
+            ("echo early; echo wrong >&2; TELL; exec sleep 1000", false, 6, 6),
+            ("echo early; TELL; exec sleep 1000", false, 6, 0),
+            ("head -c 60000 /dev/zero; TELL; exec sleep 1000", false, 60_000, 0),
+            ("exec >&-; echo wrong >&2; TELL; exec sleep 1000 2>&-", false, 0, 6),
+            ("TELL; echo early", true, 6, 0),
+        ] {
+            let child = spawn(&script.replace("TELL", &tell));
+            let pid = libc::id_t::from(child.id());
+            while !done.exists() {
+                std::thread::yield_now();
+            }
+            std::fs::remove_file(&done).expect("our file");
+            if ends {
+                // SAFETY: `siginfo_t` is integers.
+                let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+                let options = libc::WEXITED | libc::WNOWAIT;
+                // SAFETY: The kernel writes one.
+                unsafe { libc::waitid(libc::P_PID, pid, &raw mut info, options) };
+            }
+            let result = child.wait_with_output_timeout(Duration::ZERO);
+            let output = match result {
+                Ok(output) => {
+                    assert!(ends && output.status.success(), "{script}");
+                    output
+                }
+                Err(error) => {
+                    assert!(!ends, "{script}: it had ended");
+                    error.downcast::<TimedOut>().expect("the output").output
+                }
+            };
+            assert_eq!((output.stdout.len(), output.stderr.len()), (out, err), "{script}");
+        }
+        // One that never stops writing does not hold the caller.
+        let child = spawn("exec yes");
+        let error = child.wait_with_output_timeout(Duration::ZERO).expect_err("it never ends");
+        error.downcast::<TimedOut>().expect("the output");
+        assert!(!crate::common::has_children());
     });
 }
 
@@ -270,11 +439,6 @@ fn hooks_run_in_order_in_a_fork_and_their_error_is_the_spawns() {
         }
         let error = command.spawn().expect_err("the hook's");
         assert_eq!(error.raw_os_error(), Some(libc::EXDEV));
-        let mut command = Command::new("true");
-        // SAFETY: A panic ends the child.
-        unsafe { command.pre_exec(|| panic!("in the child")) };
-        let error = command.spawn().expect_err("a panic");
-        assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
     });
 }
 

@@ -10,6 +10,8 @@ mod common;
 
 #[cfg(feature = "std")]
 mod command;
+#[cfg(feature = "std")]
+mod command_hooks;
 mod costs;
 mod descriptors;
 #[cfg(feature = "alloc")]
@@ -18,6 +20,7 @@ mod dirs;
 mod early_resume;
 mod errors;
 mod exec;
+mod hooks;
 mod ids;
 mod kernel_fallbacks;
 mod left_dead;

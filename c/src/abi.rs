@@ -637,7 +637,7 @@ pub struct Request {
     pub parent_hook: Option<unsafe extern "C" fn(data: *mut c_void, pid: c_int) -> c_int>,
     /// What it is given.
     pub parent_hook_data: *mut c_void,
-    /// Runs in the child before signals are set and exec. As above.
+    /// Runs in the child as the last thing before exec. As above.
     pub hook: Option<unsafe extern "C" fn(data: *mut c_void) -> c_int>,
     /// What it is given.
     pub hook_data: *mut c_void,

@@ -75,3 +75,25 @@ pub(crate) unsafe fn clone(args: CloneArgs, start: Start<'_>) -> usize {
     }
     ret
 }
+
+/// Enters the loop in this process, which is a child of a fork: there is no way back.
+///
+/// # Safety
+///
+/// What `start` points to, and everything the plan points to, must be valid in this process,
+/// which nothing else may run in, and nobody else may write the frame.
+pub(crate) unsafe fn enter(start: Start<'_>) -> ! {
+    // SAFETY: The loop leaves this stack as it is but for what is below it, where an op that is
+    // a call runs, and never returns.
+    unsafe {
+        asm!(
+            "b {child}",
+            child = sym super::rawspawn_child,
+            in("x20") start.ops,
+            in("x23") start.released(),
+            in("x21") start.frame,
+            in("x22") 0usize, // no exec has failed yet
+            options(noreturn),
+        )
+    }
+}

@@ -3,6 +3,7 @@
 //! | item | what it is |
 //! |---|---|
 //! | `clone3` | `clone3(2)` whose child enters the loop of `asm/` |
+//! | `enter` | the loop, entered by a child that the C library's fork has made |
 //! | `MACHINE` | `e_machine` of the stub |
 //! | `clone` | the same by `clone(2)`, for kernels below 5.3 and filters that refuse `clone3` |
 //!
@@ -28,7 +29,7 @@ mod imp;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64")))]
 compile_error!("no child loop for this architecture yet: see src/arch/mod.rs");
 
-pub(crate) use imp::{MACHINE, clone, clone3};
+pub(crate) use imp::{MACHINE, clone, clone3, enter};
 
 /// What a child starts with.
 #[derive(Clone, Copy)]

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use linux_raw_sys::general as uapi;
 
-use super::{CloneArgs, Start, clone, clone3};
+use super::{CloneArgs, Start, clone, clone3, enter};
 use crate::errno::Errno;
 use crate::plan::Step;
 use crate::plan::op::{Arg, Call, EPILOGUE, Frame, Op, Saved, Tag, flags, sys};
@@ -47,14 +47,25 @@ enum End {
     Failed { op: usize, errno: i32 },
 }
 
-/// Runs `ops` in a child with a copy of this memory, by both clone calls.
+/// What makes the child.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Clone3,
+    Clone,
+    Fork,
+}
+
+/// Runs `ops` in a child with a copy of this memory, by both clone calls and by the C library's
+/// fork.
 fn run(ops: &[Op<'_>]) -> End {
-    let [first, second] = [true, false].map(|newest| run_by(newest, ops));
-    assert_eq!(first, second, "clone and clone3 differ");
+    let [first, others @ ..] = [By::Clone3, By::Clone, By::Fork].map(|by| run_by(by, ops));
+    for other in others {
+        assert_eq!(first, other, "clone3, clone and fork differ");
+    }
     first
 }
 
-fn run_by(newest: bool, ops: &[Op<'_>]) -> End {
+fn run_by(by: By, ops: &[Op<'_>]) -> End {
     let page = sys::map_shared_page().expect("a page");
     // SAFETY: The page is writable, aligned and ours.
     unsafe {
@@ -63,16 +74,25 @@ fn run_by(newest: bool, ops: &[Op<'_>]) -> End {
     let frame: *const Frame = page.cast();
     let start = Start { ops: ops.as_ptr(), frame };
     let signal = uapi::SIGCHLD as usize;
-    let pid = if newest && sys::clone3_version() != sys::Clone3::Missing {
-        // SAFETY: All of it is integers.
-        let mut args: uapi::clone_args = unsafe { core::mem::zeroed() };
-        args.exit_signal = signal as u64;
-        // SAFETY: The child has a copy of all but the frame, which outlives it.
-        unsafe { clone3(&args, super::CLONE_ARGS_SIZE, start) }
-    } else {
-        let args = CloneArgs { flags: signal, pidfd: ptr::null_mut(), child_tid: ptr::null() };
-        // SAFETY: As above.
-        unsafe { clone(args, start) }
+    let pid = match by {
+        By::Clone3 if sys::clone3_version() != sys::Clone3::Missing => {
+            // SAFETY: All of it is integers.
+            let mut args: uapi::clone_args = unsafe { core::mem::zeroed() };
+            args.exit_signal = signal as u64;
+            // SAFETY: The child has a copy of all but the frame, which outlives it.
+            unsafe { clone3(&args, super::CLONE_ARGS_SIZE, start) }
+        }
+        By::Clone3 | By::Clone => {
+            let args = CloneArgs { flags: signal, pidfd: ptr::null_mut(), child_tid: ptr::null() };
+            // SAFETY: As above.
+            unsafe { clone(args, start) }
+        }
+        // SAFETY: The child does nothing but enter the loop.
+        By::Fork => match unsafe { libc::fork() } {
+            // SAFETY: As above.
+            0 => unsafe { enter(start) },
+            pid => pid as usize,
+        },
     };
     let pid = i32::try_from(pid as isize).expect("a child");
     let status = sys::wait4(pid, 0).expect("our child").expect("its end");

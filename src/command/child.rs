@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{ExitStatus, Output};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 use std::{error, fmt};
@@ -24,6 +25,8 @@ pub struct Child {
     /// The pipe from standard error, if one was asked for.
     pub stderr: Option<ChildStderr>,
     process: Process,
+    /// The pidfd, where it did not come with the child.
+    late_pidfd: OnceLock<Fd>,
 }
 
 /// The error inside the `io::Error` of a deadline that has passed: what there is of
@@ -49,6 +52,7 @@ impl Child {
             stdout: stdout.map(Into::into),
             stderr: stderr.map(Into::into),
             process,
+            late_pidfd: OnceLock::new(),
         }
     }
 
@@ -69,8 +73,15 @@ impl Child {
 
     /// The pidfd, where the kernel has them (Linux 5.3). It is readable once the
     /// child has ended, which any event loop can wait for.
+    ///
+    /// A child with hooks, or one that was made when no descriptor was free, gets it here: `None`
+    /// if there still is none to be had, or if the child is gone.
     pub fn pidfd(&self) -> Option<&Fd> {
-        self.process.pidfd_ref()
+        if let Some(pidfd) = self.process.pidfd_ref().or_else(|| self.late_pidfd.get()) {
+            return Some(pidfd);
+        }
+        let pidfd = self.process.open_pidfd()?;
+        Some(self.late_pidfd.get_or_init(|| pidfd))
     }
 
     /// Kills the child. Nothing happens to one that has been reaped.
@@ -143,7 +154,7 @@ impl Child {
     /// # Errors
     ///
     /// `ErrorKind::TimedOut` with a [`TimedOut`] inside, which has the output so
-    /// far; those of `wait_with_output`.
+    /// far: with a `timeout` of 0 too all that is in the pipes by now; those of `wait_with_output`.
     pub fn wait_with_output_timeout(mut self, timeout: Duration) -> io::Result<Output> {
         drop(self.stdin.take());
         let deadline = Instant::now().checked_add(timeout);
@@ -162,7 +173,8 @@ impl Child {
         Err(io::Error::new(io::ErrorKind::TimedOut, TimedOut { output }))
     }
 
-    /// Reads both pipes to their ends; `false` if `deadline` came first.
+    /// Reads both pipes to their ends; `false` if `deadline` came first. Then all that was in the
+    /// pipes by that time has been read.
     fn read_both(
         &mut self,
         stdout: &mut Vec<u8>,
@@ -177,7 +189,8 @@ impl Child {
             }
             let left = deadline.map(until);
             if left == Some(Duration::ZERO) {
-                return Ok(false);
+                let ended = [drain(&mut out, stdout)?, drain(&mut err, stderr)?];
+                return Ok(ended == [true, true]);
             }
             let [out_ready, err_ready] = sys::poll_two(fds, left)?;
             if out_ready && read_some(&mut out, stdout)? {
@@ -192,6 +205,25 @@ impl Child {
 
 fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
+}
+
+/// Reads what is in `pipe` by now, without waiting; `true` at the end.
+///
+/// Who writes on is not waited for, or it could take for ever.
+fn drain(pipe: &mut Option<impl Read + AsRawFd>, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let Some(fd) = pipe.as_ref().map(AsRawFd::as_raw_fd) else { return Ok(true) };
+    let mut left = sys::count_readable(fd)?;
+    loop {
+        let [is_ready, _] = sys::poll_two([Some(fd), None], Some(Duration::ZERO))?;
+        if !is_ready || left == 0 && sys::count_readable(fd)? > 0 {
+            return Ok(false);
+        }
+        let before = bytes.len();
+        if read_some(pipe, bytes)? {
+            return Ok(true);
+        }
+        left = left.saturating_sub(bytes.len() - before);
+    }
 }
 
 /// Reads what is there; `true` at the end.

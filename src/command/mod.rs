@@ -2,11 +2,11 @@
 
 mod child;
 mod env;
+mod fork;
 mod options;
 mod stdio;
 
 use std::borrow::ToOwned;
-use std::boxed::Box;
 use std::ffi::{CString, OsStr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Output};
 use std::time::Duration;
 use std::vec::Vec;
-use std::{error, fmt, io, panic};
+use std::{error, fmt, io};
 
 pub use child::{Child, TimedOut};
 use env::EnvChanges;
@@ -24,14 +24,15 @@ use crate::array::{CStrArray, CStrPtr};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kernel::{Feature, Kernel};
-use crate::plan::HeapBuffer;
-use crate::request::{CurrentDir, Exec, FdAction, Groups, Hook, RawFd, Request};
+use crate::plan::{HeapBuffer, Step};
+use crate::process::Process;
+use crate::request::{CurrentDir, Exec, FdAction, Groups, RawFd, Request};
 use crate::signal::SigSet;
 
 /// A program to be started. As `std::process::Command`, with these differences:
 ///
-/// - Descriptors that are not named are closed, whatever their flags:
-///   [`other_fds`](Self::other_fds) says otherwise.
+/// - Descriptors that are not named are closed, whatever their flags, but for those that a hook
+///   makes inheritable: [`other_fds`](Self::other_fds) says otherwise.
 /// - [`pre_exec`](Self::pre_exec), [`uid`](Self::uid) and their like are the only
 ///   reasons for a copy of the parent's memory. Everything else is as fast.
 /// - All options of the core are here too, and deadlines, and pidfds.
@@ -51,7 +52,7 @@ pub struct Command {
     env: EnvChanges,
     cwd: Option<CString>,
     streams: [Option<Stdio>; 3],
-    hooks: Vec<Box<dyn FnMut() -> io::Result<()> + Send + Sync>>,
+    hooks: fork::Hooks,
     /// Options that borrow nothing.
     base: Request<'static>,
     /// Those that would borrow.
@@ -224,8 +225,28 @@ impl Command {
     }
 
     /// Runs `hook` in the child, made by fork, just before exec. Several run in the
-    /// order of these calls; the error of one ends the spawn, and is its error, and
-    /// a panic is `ECANCELED`.
+    /// order of these calls; the error of one ends the spawn, and is its error.
+    ///
+    /// All else is in place by then, so what a hook does to descriptors, signals, limits or the mask
+    /// reaches the program. The child is one that `std::process` makes, and what holds in a hook there
+    /// holds here:
+    ///
+    /// - It is a child of the C library's fork, in which `malloc` works with glibc and musl, and
+    ///   `setuid` and its kin.
+    /// - A panic aborts the child, without a lock and without memory.
+    /// - A hook that does so, that exits, or that is killed is no error of the spawn: what
+    ///   [`Child::wait`] says is what became of the child. So a daemon may fork in a hook, and exit.
+    ///   (With [`Request::hook`](crate::Request::hook) a child that ends before exec is an error.)
+    /// - The environment can be read there, but is not to be changed: that waits for ever, for a lock
+    ///   that std holds meanwhile. Changes would not reach the program.
+    /// - A process that another thread forks at that moment, and that executes nothing, holds the
+    ///   caller as long as it lives.
+    ///
+    /// Two options of the core's own cannot be had so. With [`parent_hook`](Self::parent_hook) it is
+    /// not std that calls the C library's fork, and with [`namespaces`](Self::namespaces) that make a
+    /// user or a PID namespace, or choose the pid, it is the kernel's clone, where a hook must do no
+    /// more than [`Hook::new`](crate::Hook::new) says. In both a panic takes Rust's usual way until
+    /// it aborts, and an end before exec is an error.
     ///
     /// # Safety
     ///
@@ -237,7 +258,7 @@ impl Command {
     where
         F: FnMut() -> io::Result<()> + Send + Sync + 'static,
     {
-        self.hooks.push(Box::new(hook));
+        self.hooks.push(std::boxed::Box::new(hook));
         self
     }
 
@@ -265,7 +286,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// `InvalidInput`: a string holds a NUL, or a variable's name is none. Else the
+    /// `InvalidInput`: a string holds a NUL. Else the
     /// error number of the step that failed; [`try_spawn`](Self::try_spawn) has
     /// the step.
     pub fn spawn(&mut self) -> io::Result<Child> {
@@ -342,16 +363,23 @@ impl Command {
             request.cwd(CurrentDir::Path(dir));
         }
         if !self.hooks.is_empty() {
-            let hooks = (&raw mut self.hooks).cast();
-            // SAFETY: `pre_exec`'s callers vouched for the closures. The pointer is
+            // SAFETY: `pre_exec`'s callers vouched for the closures. They are
             // used by a child alone, in its own memory, while we wait here.
             #[allow(unsafe_code)]
-            request.hook(unsafe { Hook::new(run_hooks, hooks) });
+            unsafe {
+                fork::add_hooks(&mut self.hooks, &mut request);
+            }
         }
+        // A pidfd at once is one that cannot be another process's, but it is not worth an error:
+        // where no descriptor is free, std starts a program. Else `Child` opens it.
         let kernel = request.kernel.map_or_else(Kernel::current, Ok)?;
-        request.pidfd(kernel.has(Feature::Pidfd));
-        let mut buffer = HeapBuffer::new(request.needed()?);
-        let process = request.spawn(&mut buffer)?;
+        request.pidfd(kernel.has(Feature::ClonePidfd) && !request.is_forked());
+        let process = match spawn(&request) {
+            Err(error) if request.pidfd && is_for_want_of_descriptors(error) => {
+                spawn(request.pidfd(false))
+            }
+            result => result,
+        }?;
         // Only now, as the child's numbers refer to them.
         drop(theirs);
         Ok(Child::new(process, ours))
@@ -473,6 +501,15 @@ impl fmt::Debug for Command {
     }
 }
 
+fn spawn(request: &Request<'_>) -> Result<Process, Error> {
+    request.spawn(&mut HeapBuffer::new(request.needed()?))
+}
+
+/// Whether there is no child, as it was to come with a descriptor.
+fn is_for_want_of_descriptors(error: Error) -> bool {
+    error.step() == Step::Clone && error.errno().is_some_and(Errno::is_table_full)
+}
+
 /// `string` without its NULs, which `nul` tells of.
 fn c_string(string: &OsStr, nul: &mut bool) -> CString {
     CString::new(string.as_bytes()).unwrap_or_else(|_| {
@@ -484,23 +521,3 @@ fn c_string(string: &OsStr, nul: &mut bool) -> CString {
 fn pointers(strings: &[CString]) -> Vec<CStrPtr<'_>> {
     strings.iter().map(|string| CStrPtr::new(string)).chain([CStrPtr::NULL]).collect()
 }
-
-/// A hook of the core that runs closures.
-#[allow(unsafe_code)]
-unsafe extern "C" fn run_hooks(hooks: *mut core::ffi::c_void) -> i32 {
-    type Hooks = Vec<Box<dyn FnMut() -> io::Result<()> + Send + Sync>>;
-    // SAFETY: `start` points to its own, which nobody else has in this child.
-    let hooks: &mut Hooks = unsafe { &mut *hooks.cast() };
-    for hook in hooks {
-        // A panic must not unwind into the loop, nor run handlers of the parent's.
-        let result = panic::catch_unwind(panic::AssertUnwindSafe(hook));
-        let Ok(result) = result else { return ECANCELED };
-        if let Err(error) = result {
-            return error.raw_os_error().filter(|&errno| errno > 0).unwrap_or(EINVAL);
-        }
-    }
-    0
-}
-
-const EINVAL: i32 = Errno::EINVAL.raw();
-const ECANCELED: i32 = Errno::ECANCELED.raw();

@@ -1,5 +1,6 @@
 //! What a child's standard streams are, and the parent's ends of pipes to them.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -9,8 +10,13 @@ use crate::fd::{Fd, pipe};
 use crate::request::{FdAction, RawFd};
 
 /// What one of the child's standard streams is. As `std::process::Stdio`.
-#[derive(Debug)]
 pub struct Stdio(Kind);
+
+impl fmt::Debug for Stdio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stdio").finish_non_exhaustive()
+    }
+}
 
 #[derive(Debug)]
 enum Kind {

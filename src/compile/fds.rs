@@ -264,28 +264,32 @@ enum Closing {
     List,
 }
 
-/// Whether a descriptor tells of the exec, an emulated parent, that of a stub, or whoever asked:
+/// Whether a descriptor tells of the exec, an emulated parent, that of a stub or of a fork
+/// that the C library makes, or whoever asked:
 /// it lasts until then.
 pub(super) fn tells_of_exec(Input { request, kernel, mode, caller, .. }: &Input<'_>) -> bool {
     request.tells_of_exec()
         || match mode {
             Mode::Stub => true,
-            Mode::Fork => tells_by_pipe(*kernel, caller.around, request.leave_dead),
+            Mode::Fork => {
+                request.is_forked() || tells_by_pipe(*kernel, caller.around, request.leave_dead)
+            }
             Mode::Vfork | Mode::Detached => false,
         }
 }
 
 fn closing(input: &Input<'_>) -> Closing {
     let Input { request, kernel, .. } = input;
-    let tells = tells_of_exec(input);
+    // What a hook makes inheritable is to reach the program: until then it must be there.
+    let lasts = tells_of_exec(input) || request.hook.is_some();
     // A busy file may be so by a descriptor of the caller's, which the child has
     // a copy of: closed, not marked, or no retry would help.
-    let wants_closing = request.busy_retries > 0 && !tells;
+    let wants_closing = request.busy_retries > 0 && !lasts;
     if !kernel.has(Feature::CloseRange) {
         Closing::List
     } else if kernel.has(Feature::CloseRangeCloexec) && !wants_closing {
         Closing::Mark
-    } else if tells {
+    } else if lasts {
         Closing::List
     } else {
         Closing::Close

@@ -19,7 +19,8 @@ use crate::uapi::IOPRIO_WHO_PROCESS;
 /// The cgroup that the child is made in, if the kernel can do that.
 pub(super) fn born_in(request: &Request<'_>, kernel: Kernel) -> Option<RawFd> {
     // There is no telling CLONE_INTO_CGROUP by a harmless call, but what came after it.
-    let can = kernel.has(Feature::Clone3) && kernel.has(Feature::CloseRange);
+    let can =
+        kernel.has(Feature::Clone3) && kernel.has(Feature::CloseRange) && !request.is_forked();
     request.cgroup.filter(|_| can)
 }
 

@@ -171,9 +171,10 @@ impl Stages {
 /// - The other capabilities come after them, as a change of the uid would clear them.
 /// - Changing ids clears the parent death signal: after them.
 /// - Landlock wants `no_new_privs`, and ends access to files: the hook meets that.
-/// - The hook sees all of that, and every descriptor.
 /// - Signals are set, the others closed and the mask opened when nothing is
-///   left but exec.
+///   left but the hook and exec.
+/// - The hook has the last word: what it does to signals, mask and descriptors, the others of
+///   which are marked and not closed, reaches the program.
 fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let Input { request, kernel, .. } = input;
     if request.pidfd && !kernel.has(Feature::Pidfd) && !kernel.has(Feature::ClonePidfd) {
@@ -181,11 +182,11 @@ fn steps<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     }
     let stages = &request.stages;
     fds::drop_high(plan, input);
-    stages.ask(Stages::ARRIVE, Stages::HOOK, plan, input)?;
+    stages.ask(Stages::ARRIVE, Stages::PROCESS, plan, input)?;
     signals::actions(plan, input)?;
     fds::close_others(plan, input);
     signals::mask(plan, input);
-    stages.ask(Stages::FILTER_LATE, Stages::FILTER_LATE, plan, input)?;
+    stages.ask(Stages::HOOK, Stages::FILTER_LATE, plan, input)?;
     exec::exec(plan, input)
 }
 

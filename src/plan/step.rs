@@ -118,14 +118,14 @@ pub enum Step {
     NoNewPrivs,
     /// The Landlock ruleset, `landlock_restrict_self(2)`.
     Landlock,
-    /// The caller's own function.
-    Hook,
     /// What signals do, `sigaction(2)`.
     SignalAction,
     /// Every other descriptor closed, `close_range(2)`.
     CloseOthers,
     /// The signal mask, `sigprocmask(2)`.
     SignalMask,
+    /// The caller's own function, with all else in place.
+    Hook,
     /// The program, `execve(2)` or `execveat(2)`.
     Exec,
     /// The end of a child that failed, `exit_group(2)`.
@@ -193,10 +193,10 @@ impl Step {
         Self::ParentDeathSignal,
         Self::NoNewPrivs,
         Self::Landlock,
-        Self::Hook,
         Self::SignalAction,
         Self::CloseOthers,
         Self::SignalMask,
+        Self::Hook,
         Self::Exec,
         Self::Exit,
         Self::Child,
@@ -263,10 +263,11 @@ clone|clone the child\n\
 move|move a descriptor\n\
 open|open a file\n\
 close|close a descriptor\n\
-\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\
+\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\
 signal|set a signal's action\n\
 close others|close the others\n\
 signal mask|set the signal mask\n\
+\n\
 exec|execute the program\n\
 exit|exit\n\
 child|start the program\n\
@@ -322,6 +323,7 @@ ambient|set the ambient capabilities\n\
 pdeathsig|set the parent death signal\n\
 no_new_privs|set no_new_privs\n\
 landlock|restrict by Landlock\n\
+\n\n\n\
 hook|run the hook";
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as uapi;
 
+use super::forked::Fork;
 use super::made::failure;
 use super::{Made, Wishes, unnamed};
 use crate::compile::service;
@@ -22,6 +23,8 @@ use crate::fd::Fd;
 use crate::namespaces::{IdRange, Namespaces, NsSet};
 use crate::plan::op::{Frame, Tag};
 use crate::plan::{Plan, Step};
+#[cfg(feature = "std")]
+use crate::request::FdAction;
 use crate::request::{RawFd, Request};
 use crate::sys;
 use crate::text::Digits;
@@ -160,6 +163,17 @@ impl<'a> Around<'a> {
         self.request.and_then(|request| request.namespaces)
     }
 
+    /// What makes the child, if that is not the kernel's clone.
+    pub(crate) fn fork(self) -> Option<&'a Fork> {
+        self.request.and_then(|request| request.hook.as_ref()?.fork.as_ref())
+    }
+
+    /// The descriptors that the request sets up.
+    #[cfg(feature = "std")]
+    pub(crate) fn actions(self) -> &'a [FdAction<'a>] {
+        self.request.map_or(&[], |request| request.fds)
+    }
+
     /// Whether `fd` is that of a PID namespace to join.
     pub(crate) fn joins(self, fd: RawFd) -> bool {
         let join = self.namespaces().and_then(Namespaces::pid_join);
@@ -203,6 +217,18 @@ unsafe fn make_plain(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made,
 ///
 /// As for that.
 unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error> {
+    // SAFETY: The caller's promises.
+    let clone = |wishes: Wishes<'_>| unsafe { super::clone_for(plan, frame, wishes) };
+    make_by(plan, frame, flags, clone)
+}
+
+/// The same, with a child that `clone` makes. One that waits must not make its parent wait.
+pub(crate) fn make_by(
+    plan: &Plan<'_>,
+    frame: &Frame,
+    flags: u32,
+    clone: impl FnOnce(Wishes<'_>) -> Result<Made, Errno>,
+) -> Result<Made, Error> {
     let around = plan.around;
     let failed = |errno| Error::new(step_of_clone_with(plan, errno), 0, errno);
     let waits = around.wanted.has(WAITS);
@@ -215,8 +241,7 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
     };
     let wishes = Wishes { flags: flags | around.flags(), cgroup: plan.cgroup, pids: around.pids() };
     let home = enter(plan)?;
-    // SAFETY: The caller's promises. A child that waits does not make its parent wait.
-    let made = unsafe { super::clone_for(plan, frame, wishes) }.map_err(failed);
+    let made = clone(wishes).map_err(failed);
     drop(home);
     let mut made = made?;
     if let (true, Some(request)) = (waits, around.request) {

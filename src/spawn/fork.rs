@@ -45,17 +45,17 @@ pub(crate) fn tells_by_pipe(kernel: Kernel, around: Wanted, leave_dead: bool) ->
 }
 
 /// A frame in a page of its own, shared with forks.
-struct SharedFrame(*mut c_void);
+pub(crate) struct SharedFrame(*mut c_void);
 
 impl SharedFrame {
-    fn new() -> Result<Self, Errno> {
+    pub(crate) fn new() -> Result<Self, Errno> {
         let page = sys::map_shared_page()?;
         // SAFETY: The page is writable, aligned and nobody else's.
         unsafe { page.cast::<Frame>().write(Frame::new()) };
         Ok(Self(page))
     }
 
-    fn frame(&self) -> &Frame {
+    pub(crate) fn frame(&self) -> &Frame {
         // SAFETY: `new` put it there, and what others write of it is atomic.
         unsafe { &*self.0.cast() }
     }

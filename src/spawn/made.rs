@@ -24,7 +24,7 @@ use crate::sys::{self, Target};
 /// child has left: [`conclude`](Self::conclude) waits for that, and where it is not called, for an
 /// early return or a panic, so does the drop, which also reaps a child that failed.
 #[derive(Debug)]
-pub(super) struct Made {
+pub(crate) struct Made {
     pid: c_int,
     pidfd: Option<Fd>,
     frame: *const Frame,
@@ -49,7 +49,7 @@ impl Made {
     ///
     /// `frame` is the child's, and stays, with the plan and all that it points to, until this is
     /// concluded or dropped.
-    pub(super) unsafe fn new(
+    pub(crate) unsafe fn new(
         plan: &Plan<'_>,
         frame: *const Frame,
         flags: u32,
@@ -62,7 +62,7 @@ impl Made {
         Self { pid, pidfd, frame, has_word, has_no_signal, waits: false, has_left: false }
     }
 
-    pub(super) fn pid(&self) -> c_int {
+    pub(crate) fn pid(&self) -> c_int {
         self.pid
     }
 
@@ -90,7 +90,7 @@ impl Made {
     }
 
     /// Waits until the child has executed its program or has failed, and says which.
-    pub(super) fn conclude(mut self, plan: &Plan<'_>) -> Result<Process, Error> {
+    pub(crate) fn conclude(mut self, plan: &Plan<'_>) -> Result<Process, Error> {
         // Only a hook can ask to be traced.
         let hook = plan.around.request().and_then(|request| request.hook);
         let end = self.wait(hook.is_some());
@@ -222,7 +222,7 @@ pub(super) fn cause(status: WaitStatus) -> Cause {
 }
 
 /// How long to wait before a question is asked again, in nanoseconds.
-const PAUSE: u32 = 100_000;
+pub(super) const PAUSE: u32 = 100_000;
 
 /// Waits until the child of a parent that went on has left the memory of `frame`.
 ///

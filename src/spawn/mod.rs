@@ -10,13 +10,14 @@ mod batch;
 mod detached;
 pub(crate) mod fallback;
 pub(crate) mod fork;
+pub(crate) mod forked;
 mod made;
 mod stub;
 mod vfork;
 
 pub(crate) use stub::{MOST_BEFORE, STUB, STUB_NAME, STUB_TEXT, Stub, copy};
 
-use made::Made;
+pub(crate) use made::Made;
 
 pub use batch::{Job, spawn_all};
 #[cfg(feature = "alloc")]
@@ -327,7 +328,10 @@ impl Plan<'_> {
         match (self.mode, self.stub) {
             (Mode::Vfork | Mode::Detached, _) => vfork::run(self),
             (Mode::Stub, Some(stub)) => (stub.run)(self),
-            (Mode::Stub | Mode::Fork, _) => fork::run(self),
+            (Mode::Stub | Mode::Fork, _) => match self.around.fork() {
+                Some(fork) => (fork.run)(self, fork.library),
+                None => fork::run(self),
+            },
         }
     }
 
@@ -477,7 +481,7 @@ const fn flags_of(mode: Mode, shares_fds: bool, clears_tid: bool) -> u32 {
 }
 
 /// What a child is to be made with.
-struct Wishes<'w> {
+pub(crate) struct Wishes<'w> {
     /// With an exit signal, or 0 for none until exec, in the lowest byte.
     flags: u32,
     cgroup: Option<RawFd>,

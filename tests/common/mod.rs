@@ -12,6 +12,7 @@ pub(crate) mod fork;
 pub(crate) mod gate;
 pub(crate) mod ptrace;
 pub(crate) mod seccomp;
+pub(crate) mod watch;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -492,7 +493,8 @@ fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
         .output()
         .expect("this executable again");
     let text = String::from_utf8_lossy(&output.stdout);
-    for line in text.lines().filter(|line| line.contains("skipped:")) {
+    let is_told = |line: &&str| ["skipped:", "counted:"].iter().any(|word| line.contains(word));
+    for line in text.lines().filter(is_told) {
         println!("{line}");
     }
     assert!(
