@@ -5,6 +5,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::arch;
 use crate::error::Error;
 use crate::spawn;
 use crate::sys;
@@ -82,6 +83,14 @@ impl Kernel {
     /// A kernel that offers everything.
     pub const NEWEST: Self = Self(2047);
 
+    /// What valgrind passes on. It ends a program that makes a child in another way than by a
+    /// fork like others', and, below 3.20, prints a warning about each pidfd.
+    const VALGRIND: Self = Self::NEWEST
+        .without(Feature::Clone3)
+        .without(Feature::Suspends)
+        .without(Feature::NoExitSignal)
+        .without(Feature::Pidfd);
+
     /// What the running kernel offers, found out by the first call in this
     /// process: some harmless calls and a child that exits at once. (No child where it would
     /// be in another PID namespace than the caller; then nothing is remembered.)
@@ -100,7 +109,7 @@ impl Kernel {
     ///
     /// As [`current`](Self::current).
     pub fn probe() -> Result<Self, Error> {
-        let mut kernel = Self::NEWEST;
+        let mut kernel = if arch::runs_on_valgrind() { Self::VALGRIND } else { Self::NEWEST };
         // No descriptor has the number u32::MAX, so nothing is closed.
         let none = u32::MAX;
         if sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_err() {
@@ -109,10 +118,12 @@ impl Kernel {
         if sys::close_range(none, none, 0).is_err() {
             kernel = kernel.without(Feature::CloseRange);
         }
-        if sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full()) {
+        if kernel.has(Feature::Pidfd)
+            && sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full())
+        {
             kernel = kernel.without(Feature::Pidfd);
         }
-        if !sys::clone3_exists() {
+        if kernel.has(Feature::Clone3) && !sys::clone3_exists() {
             kernel = kernel.without(Feature::Clone3);
         }
         if sys::children_are_outside() {

@@ -2,10 +2,10 @@
 
 use crate::errno::Errno;
 use crate::error::Error;
-use crate::kernel::Kernel;
+use crate::kernel::{Feature, Kernel};
 use crate::plan::Step;
 use crate::request::Request;
-use crate::spawn::around::{CREDENTIALS, EXPOSES, OWN_MEMORY, SHARES_SCORE, WAITS, Wanted};
+use crate::spawn::around::{CREDENTIALS, EXPOSES, OWN_MEMORY, SHARES_SCORE, TRACED, WAITS, Wanted};
 
 /// Who shares memory with whom until exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +75,28 @@ pub enum Reason {
     /// The caller does something while the child waits: maps of ids that take privileges, a
     /// hook of its own.
     Parent,
+    /// A debugger or a tracer follows the caller, and would take a child that shares memory
+    /// with a parent who goes on for a thread of the caller's.
+    Traced,
+}
+
+/// What of `kernel` a spawn in `mode` makes use of.
+///
+/// A tracer takes the child of a fork with `CLONE_VFORK` for one that shares memory, in
+/// which there is no breakpoint left, and one that its parent does not wait for, for a thread. So
+/// a child that runs the caller's code or waits is one of a fork as others make it.
+pub(crate) fn kernel_in(
+    mode: Mode,
+    request: &Request<'_>,
+    kernel: Kernel,
+    around: Wanted,
+) -> Kernel {
+    let is_plain = request.hook.is_some() || around.has(WAITS);
+    if mode == Mode::Fork && is_plain && around.has(TRACED) {
+        kernel.without(Feature::Suspends).without(Feature::NoExitSignal)
+    } else {
+        kernel
+    }
 }
 
 /// Chooses the mode for `request` on `kernel`; `around` is what the parent does besides.
@@ -84,6 +106,8 @@ pub(crate) fn choose(
     kernel: Kernel,
     around: Wanted,
 ) -> Result<(Mode, Reason), Error> {
+    // The child waits for a parent that a tracer follows.
+    let is_seen = around.has(WAITS) && around.has(TRACED);
     let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
     let against = if around.has(EXPOSES) {
         Some(Reason::Namespaces)
@@ -97,6 +121,8 @@ pub(crate) fn choose(
         Some(Reason::Memory)
     } else if around.has(SHARES_SCORE) {
         Some(Reason::OomScoreAdj)
+    } else if is_seen && request.modes == Modes::Any {
+        Some(Reason::Traced)
     } else {
         None
     };
@@ -107,7 +133,10 @@ pub(crate) fn choose(
         (Mode::Vfork, Reason::Default)
     };
     match (request.modes, against) {
-        (Modes::Any, Some(reason)) if may_be_stub() => Ok((Mode::Stub, reason)),
+        // A debugger that follows the child finds no breakpoint in a stub.
+        (Modes::Any, Some(reason)) if !around.has(TRACED) && may_be_stub() => {
+            Ok((Mode::Stub, reason))
+        }
         (Modes::Stub, _) if may_be_stub() => Ok((Mode::Stub, Reason::Asked)),
         (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
             Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP))

@@ -1173,6 +1173,7 @@ impl<'a> Request<'a> {
     pub const fn hook(&mut self, hook: Hook<'a>) -> &mut Self {
         self.hook = Some(hook);
         self.stages.put(Stages::HOOK, process::hook);
+        self.with_around();
         self
     }
 
@@ -1255,6 +1256,7 @@ impl<'a> Request<'a> {
     const fn with_stub(&mut self) {
         self.stub = Some(&STUB);
         self.stages.put(Stages::STUB, exec::stub_stage);
+        self.with_around();
     }
 
     /// Brings along what the parent does around the clone.

@@ -11,6 +11,7 @@ mod detached;
 pub(crate) mod fallback;
 pub(crate) mod fork;
 mod stub;
+pub(crate) mod traced;
 mod vfork;
 
 pub(crate) use stub::{MOST_BEFORE, STUB, STUB_NAME, STUB_TEXT, Stub, copy};
@@ -199,11 +200,12 @@ impl Request<'_> {
     #[allow(clippy::inline_always)] // or it would be copied
     #[inline(always)]
     fn input<'s>(&'s self, kernel: Kernel, mode: Mode, caller: Caller<'s>) -> Input<'s> {
-        let mut input = Input::new(self, kernel, mode, caller);
+        let used = |mode| mode::kernel_in(mode, self, kernel, caller.around);
+        let input = Input::new(self, used(mode), mode, caller);
         // Too many steps may come before a stub, which shows when they are counted.
         if mode == Mode::Stub && compile::needed(&input).is_err_and(|error| self.is_for_fork(error))
         {
-            input.mode = Mode::Fork;
+            return Input::new(self, used(Mode::Fork), Mode::Fork, caller);
         }
         input
     }
@@ -374,6 +376,14 @@ unsafe fn clone(
     // SAFETY: `frame` is live, says the caller.
     let child_tid = unsafe { &raw const (*start.frame).tid }.cast::<u32>();
     let exit_signal = if kernel.has(Feature::NoExitSignal) { 0 } else { uapi::SIGCHLD };
+    // Or some emulators and debuggers do not know it for a fork.
+    if !kernel.has(Feature::Suspends) {
+        flags &= !uapi::CLONE_VFORK;
+    }
+    // A debugger that attaches by and by would take it for a thread.
+    if exit_signal == 0 && flags & uapi::CLONE_VFORK == 0 {
+        flags |= uapi::CLONE_UNTRACED;
+    }
     let raw = if kernel.has(Feature::Clone3) {
         let clear = if kernel.has(Feature::ClearSighand) { uapi::CLONE_CLEAR_SIGHAND } else { 0 };
         let into = if cgroup.is_some() { uapi::CLONE_INTO_CGROUP } else { 0 };
@@ -529,7 +539,10 @@ fn probe_child(mut kernel: Kernel) -> Result<Kernel, Errno> {
     let mode = if kernel.has(Feature::SharedMemory) { Mode::Vfork } else { Mode::Fork };
     let shares_fds = kernel.has(Feature::ShareFds);
     let ops = if shares_fds { PROBE } else { EPILOGUE };
-    let flags = clone_flags(mode, shares_fds) | uapi::CLONE_CHILD_CLEARTID;
+    // It is nobody's child: a debugger that is to follow the first one means the program. Who
+    // has no exit signals, an emulator, may not know that flag either.
+    let untraced = if kernel.has(Feature::NoExitSignal) { uapi::CLONE_UNTRACED } else { 0 };
+    let flags = clone_flags(mode, shares_fds) | uapi::CLONE_CHILD_CLEARTID | untraced;
     let mut pidfd = -1;
     let mut wants_pidfd = kernel.has(Feature::ClonePidfd);
     let pid = loop {
@@ -544,7 +557,7 @@ fn probe_child(mut kernel: Kernel) -> Result<Kernel, Errno> {
         }
     };
     let end = sys::wait4(pid, uapi::__WALL);
-    sys::close(pidfd);
+    drop((pidfd >= 0).then(|| Fd::new(pidfd)));
     if shares_fds && end != Ok(Some(WaitStatus::from_raw(0))) {
         kernel = kernel.without(Feature::ShareFds);
     }
