@@ -36,3 +36,4 @@ mod signals;
 mod stub;
 mod threads;
 mod tidy;
+mod traced;
