@@ -9,9 +9,9 @@
 
 extern char **environ;
 
-void before_the_spawn(void) { __asm__ volatile(""); }
-void after_the_spawn(void) { __asm__ volatile(""); }
-void in_the_program(void) { __asm__ volatile(""); }
+__attribute__((noinline)) void before_the_spawn(void) { __asm__ volatile(""); }
+__attribute__((noinline)) void after_the_spawn(void) { __asm__ volatile(""); }
+__attribute__((noinline)) void in_the_program(void) { __asm__ volatile(""); }
 
 int main(int argc, char **argv)
 {
