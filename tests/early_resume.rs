@@ -74,7 +74,7 @@ fn spawn(
         } else if signal == libc::SIGTRAP | 0x80 {
             match entered(pid) {
                 Some(call) if call.number == libc::SYS_clone3 => {
-                    clear_flag(pid, call.first, libc::CLONE_VFORK)
+                    clear_flag(pid, call.first, libc::CLONE_VFORK);
                 }
                 Some(call) if call.number == libc::SYS_wait4 => {
                     looks += 1;

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use rawspawn::{
-    CStrArray, Errno, Exec, Hook, Job, Kernel, Mode, Modes, ParentHook, Process, Reason, Request,
+    CStrArray, Exec, Hook, Job, Kernel, Mode, Modes, ParentHook, Process, Reason, Request,
     spawn_all,
 };
 
@@ -90,10 +90,6 @@ extern "C" fn nothing(_: *mut c_void) -> c_int {
     0
 }
 
-fn hooked(_: c_int) -> Result<(), Errno> {
-    Ok(())
-}
-
 /// Whether there is something to see here; says so if not.
 fn detaches() -> bool {
     let detaches = can_detach(Kernel::current().expect("a child can be made"));
@@ -119,11 +115,11 @@ fn a_child_is_told_of_as_a_vfork_or_a_fork_and_not_as_a_thread() {
         assert_events(|| spawns(&request(), Mode::Vfork), &[VFORK]);
         assert_events(|| spawns(request().modes(Modes::Fork), Mode::Fork), &[VFORK]);
         assert_events(|| batch(Mode::Vfork), &[VFORK; 2]);
-        let waits = || spawns(request().parent_hook(ParentHook::new(&hooked)), Mode::Fork);
+        let waits = || spawns(request().parent_hook(ParentHook::new(&|_| Ok(()))), Mode::Fork);
         assert_events(waits, &[FORK]);
         let waits_in_a_fork = || {
             let mut request = request();
-            request.parent_hook(ParentHook::new(&hooked)).modes(Modes::Fork);
+            request.parent_hook(ParentHook::new(&|_| Ok(()))).modes(Modes::Fork);
             spawns(&request, Mode::Fork)
         };
         assert_events(waits_in_a_fork, &[FORK]);

@@ -106,11 +106,11 @@ fn all(request: &mut Request<'_>) -> Outcome {
 }
 
 fn waits(mut request: Request<'_>) -> Outcome {
-    fn hook(pid: c_int) -> Result<(), Errno> {
+    let hook = ParentHook::new(&|pid| {
         in_the_parents_hook(pid);
         Ok(())
-    }
-    request.parent_hook(ParentHook::new(&hook)).spawn(&mut Room::new())
+    });
+    request.parent_hook(hook).spawn(&mut Room::new())
 }
 
 /// Whether it ends as the program does.
