@@ -200,12 +200,12 @@ impl Request<'_> {
     #[allow(clippy::inline_always)] // or it would be copied
     #[inline(always)]
     fn input<'s>(&'s self, kernel: Kernel, mode: Mode, caller: Caller<'s>) -> Input<'s> {
-        let used = |mode| mode::kernel_in(mode, self, kernel, caller.around);
-        let input = Input::new(self, used(mode), mode, caller);
+        let kernel = mode::kernel_in(mode, self, kernel, caller.around);
+        let mut input = Input::new(self, kernel, mode, caller);
         // Too many steps may come before a stub, which shows when they are counted.
         if mode == Mode::Stub && compile::needed(&input).is_err_and(|error| self.is_for_fork(error))
         {
-            return Input::new(self, used(Mode::Fork), Mode::Fork, caller);
+            input.mode = Mode::Fork;
         }
         input
     }
