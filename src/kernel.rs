@@ -5,6 +5,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::arch;
 use crate::error::Error;
 use crate::spawn;
 use crate::sys::{self, Clone3};
@@ -132,6 +133,14 @@ impl Kernel {
     /// A kernel that offers everything.
     pub const NEWEST: Self = Self(4095);
 
+    /// What valgrind passes on. It ends a program that makes a child in another way than by a
+    /// fork like others', and, below 3.20, prints a warning about each pidfd.
+    const VALGRIND: Self = Self::NEWEST
+        .without(Feature::Clone3)
+        .without(Feature::Suspends)
+        .without(Feature::NoExitSignal)
+        .without(Feature::Pidfd);
+
     /// What the running kernel offers, found out by the first call in this
     /// process: some harmless calls and, where `clone3` is missing, a child that exits at once. (No
     /// child where it would be in another PID namespace than the caller; then nothing is
@@ -151,7 +160,12 @@ impl Kernel {
     ///
     /// As [`current`](Self::current).
     pub fn probe() -> Result<Self, Error> {
-        Self::NEWEST.ask(Needs::ALL, Needs::ALL, true)
+        Self::best().ask(Needs::ALL, Needs::ALL, true)
+    }
+
+    /// What a kernel offers at best.
+    fn best() -> Self {
+        if arch::runs_on_valgrind() { Self::VALGRIND } else { Self::NEWEST }
     }
 
     /// What it offers of what `needs` asks about; of the rest nothing can be relied on.
@@ -166,8 +180,9 @@ impl Kernel {
     pub(crate) fn find_anew(needs: Needs) -> Result<Self, Error> {
         let known = KNOWN.load(Ordering::Relaxed);
         let groups = Needs(known & Needs::ALL.0);
-        let rest = if groups.0 == 0 { Self::NEWEST.0 } else { known & Self::NEWEST.0 };
-        Self(rest | needs.features()).ask(needs, groups.and(needs, true), true)
+        let rest = if groups.0 == 0 { Self::NEWEST.0 } else { known };
+        let hoped = Self(rest | needs.features()).and(Self::best());
+        hoped.ask(needs, groups.and(needs, true), true)
     }
 
     /// The same kernel, or what is left of it, if it refuses by now what a child could only report
@@ -195,7 +210,7 @@ impl Kernel {
     #[cold]
     fn look(known: u32, needs: Needs) -> Result<Self, Error> {
         let groups = known & Needs::ALL.0;
-        let kernel = if groups == 0 { Self::NEWEST } else { Self(known).only() };
+        let kernel = if groups == 0 { Self::best() } else { Self(known).only() };
         kernel.ask(Needs(needs.0 & !groups), Needs(needs.0 | groups), false)
     }
 
@@ -213,7 +228,7 @@ impl Kernel {
             }
         }
         let no_pidfd = || sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full());
-        let no_open = needs.has(Needs::PIDFD) && no_pidfd();
+        let no_open = needs.has(Needs::PIDFD) && self.has(Feature::Pidfd) && no_pidfd();
         if needs.has(Needs::EXECVEAT) && !sys::execveat_exists() {
             self = self.without(Feature::ExecMemfd);
         }
@@ -222,10 +237,12 @@ impl Kernel {
         }
         let clone = Needs::CLONE.and(Needs::CLOSE, true).and(Needs::PIDFD, true);
         if needs.has(clone) {
-            match sys::clone3_version() {
-                Clone3::Missing => self = self.without(Feature::Clone3),
-                Clone3::First => self = self.without(Feature::ClearSighand),
-                Clone3::Newer => {}
+            if self.has(Feature::Clone3) {
+                match sys::clone3_version() {
+                    Clone3::Missing => self = self.without(Feature::Clone3),
+                    Clone3::First => self = self.without(Feature::ClearSighand),
+                    Clone3::Newer => {}
+                }
             }
             if no_open {
                 // All that have clone3 have pidfds: a filter refuses one way to them.

@@ -6,7 +6,7 @@ use crate::kernel::{Feature, Kernel};
 use crate::namespaces::Namespaces;
 use crate::plan::Step;
 use crate::request::Request;
-use crate::spawn::around::{CREDENTIALS, EXPOSES, OWN_MEMORY, SHARES_SCORE, WAITS, Wanted};
+use crate::spawn::around::{CREDENTIALS, EXPOSES, OWN_MEMORY, SHARES_SCORE, TRACED, WAITS, Wanted};
 
 /// Who shares memory with whom until exec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,11 +83,33 @@ pub enum Reason {
     /// The child enters a cgroup: where that is out of memory, the kernel kills all who share
     /// the memory of whom it kills.
     Cgroup,
+    /// A debugger or a tracer follows the caller, and would take a child that shares memory
+    /// with a parent who goes on for a thread of the caller's.
+    Traced,
 }
 
 /// Whether the child may be killed, by its filter, in a way that ends all who share its memory.
 fn may_dump_core(request: &Request<'_>, kernel: Kernel) -> bool {
     request.seccomp.is_some() && !kernel.has(Feature::OwnCoreDump)
+}
+
+/// What of `kernel` a spawn in `mode` makes use of.
+///
+/// A tracer takes the child of a fork with `CLONE_VFORK` for one that shares memory, in
+/// which there is no breakpoint left, and one that its parent does not wait for, for a thread. So
+/// a child that runs the caller's code or waits is one of a fork as others make it.
+pub(crate) fn kernel_in(
+    mode: Mode,
+    request: &Request<'_>,
+    kernel: Kernel,
+    around: Wanted,
+) -> Kernel {
+    let is_plain = request.hook.is_some() || around.has(WAITS);
+    if mode == Mode::Fork && is_plain && around.has(TRACED) {
+        kernel.without(Feature::Suspends).without(Feature::NoExitSignal)
+    } else {
+        kernel
+    }
 }
 
 /// Chooses the mode for `request` on `kernel`; `around` is what the parent does besides.
@@ -100,6 +122,8 @@ pub(crate) fn choose(
     if request.is_forked() && request.namespaces.is_some_and(Namespaces::takes_clone) {
         return Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP));
     }
+    // The child waits for a parent that a tracer follows.
+    let is_seen = around.has(WAITS) && around.has(TRACED);
     let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
     let against = if around.has(EXPOSES) {
         Some(Reason::Namespaces)
@@ -115,6 +139,8 @@ pub(crate) fn choose(
         Some(Reason::Memory)
     } else if around.has(SHARES_SCORE) {
         Some(Reason::OomScoreAdj)
+    } else if is_seen && request.modes == Modes::Any {
+        Some(Reason::Traced)
     } else {
         None
     };
@@ -129,7 +155,10 @@ pub(crate) fn choose(
         (Mode::Vfork, Reason::Default)
     };
     match (request.modes, against) {
-        (Modes::Any, Some(reason)) if pays(reason) && may_be_stub() => Ok((Mode::Stub, reason)),
+        // A debugger that follows the child finds no breakpoint in a stub.
+        (Modes::Any, Some(reason)) if !around.has(TRACED) && pays(reason) && may_be_stub() => {
+            Ok((Mode::Stub, reason))
+        }
         (Modes::Stub, _) if may_be_stub() => Ok((Mode::Stub, Reason::Asked)),
         (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
             Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP))

@@ -1293,6 +1293,7 @@ impl<'a> Request<'a> {
     pub const fn hook(&mut self, hook: Hook<'a>) -> &mut Self {
         self.hook = Some(hook);
         self.stages.put(Stages::HOOK, process::hook);
+        self.with_around();
         self
     }
 
@@ -1400,6 +1401,7 @@ impl<'a> Request<'a> {
     const fn with_stub(&mut self) {
         self.stub = Some(&STUB);
         self.stages.put(Stages::STUB, exec::stub_stage);
+        self.with_around();
     }
 
     /// Brings along what the parent does around the clone.

@@ -3,12 +3,9 @@
 //! Some have done so, by taking `CLONE_VFORK` from the call. This one holds the child
 //! back as well, and then lets it go on, or kills it.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
 use rawspawn::{CStrArray, Cause, Error, Exec, Feature, Kernel, Modes, Process, Request, Step};
 
-use crate::common::ptrace::{CANNOT, entered, ptrace, trace_me};
+use crate::common::ptrace::{CANNOT, clear_flag, entered, ptrace, trace_me};
 use crate::common::{Room, isolated, quick};
 
 /// What the tracer does with a child that it has held back.
@@ -78,7 +75,9 @@ fn spawn(
             assert_eq!(ptrace(libc::PTRACE_SETOPTIONS.into(), pid, options), 0);
         } else if signal == libc::SIGTRAP | 0x80 {
             match entered(pid) {
-                Some(call) if call.number == libc::SYS_clone3 => clear_vfork(pid, call.first),
+                Some(call) if call.number == libc::SYS_clone3 => {
+                    clear_flag(pid, call.first, libc::CLONE_VFORK);
+                }
                 Some(call) if [libc::SYS_wait4, libc::SYS_waitid].contains(&call.number) => {
                     looks += 1;
                     // Its first stop may come late.
@@ -100,16 +99,6 @@ fn spawn(
     }
     assert!(looks >= LOOKS, "the spawn was over after {looks} looks, its child in its memory");
     Some(())
-}
-
-/// Takes `CLONE_VFORK` from the flags, the first of the arguments at `address`.
-fn clear_vfork(pid: libc::pid_t, address: u64) {
-    let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
-    let memory = memory.expect("our tracee");
-    let mut flags = [0; 8];
-    memory.read_exact_at(&mut flags, address).expect("mapped memory");
-    let flags = u64::from_ne_bytes(flags) & !(libc::CLONE_VFORK as u64);
-    memory.write_all_at(&flags.to_ne_bytes(), address).expect("mapped memory");
 }
 
 #[test]

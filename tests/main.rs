@@ -40,3 +40,4 @@ mod signals;
 mod stub;
 mod threads;
 mod tidy;
+mod traced;

@@ -97,3 +97,23 @@ pub(crate) unsafe fn enter(start: Start<'_>) -> ! {
         )
     }
 }
+
+/// Has valgrind answer `request`; 0 where there is none.
+pub(crate) fn ask_valgrind(request: &[usize; 6]) -> usize {
+    let answer;
+    // SAFETY: Rotations of a register by 128 bits in all, and a register or-ed with itself.
+    // Valgrind, which takes them for a question, reads `request` and writes the answer.
+    unsafe {
+        asm!(
+            "ror x12, x12, #3",
+            "ror x12, x12, #13",
+            "ror x12, x12, #51",
+            "ror x12, x12, #61",
+            "orr x10, x10, x10",
+            in("x4") request,
+            inlateout("x3") 0usize => answer,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    answer
+}

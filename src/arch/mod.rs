@@ -5,6 +5,7 @@
 //! | `clone3` | `clone3(2)` whose child enters the loop of `asm/` |
 //! | `enter` | the loop, entered by a child that the C library's fork has made |
 //! | `MACHINE` | `e_machine` of the stub |
+//! | `ask_valgrind` | the instructions that valgrind answers |
 //! | `clone` | the same by `clone(2)`, for kernels below 5.3 and filters that refuse `clone3` |
 //!
 //! To port: write `asm/<arch>.S` and `src/arch/<arch>.rs`, run the tests of `tests.rs`.
@@ -29,6 +30,7 @@ mod imp;
 #[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "x86_64")))]
 compile_error!("no child loop for this architecture yet: see src/arch/mod.rs");
 
+use imp::ask_valgrind;
 pub(crate) use imp::{MACHINE, clone, clone3, enter};
 
 /// What a child starts with.
@@ -77,6 +79,12 @@ pub(crate) fn code() -> (&'static [u8], usize) {
     // SAFETY: One section of the assembler file, from its first symbol to its last, which
     // nobody writes to.
     (unsafe { core::slice::from_raw_parts(start, length) }, stub.addr() - start.addr())
+}
+
+/// Whether this process runs on valgrind, which is asked by instructions that do nothing
+/// elsewhere: its "client request" 0x1001.
+pub(crate) fn runs_on_valgrind() -> bool {
+    ask_valgrind(&[0x1001, 0, 0, 0, 0, 0]) != 0
 }
 
 #[cfg(test)]

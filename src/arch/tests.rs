@@ -67,10 +67,8 @@ fn run(ops: &[Op<'_>]) -> End {
 
 fn run_by(by: By, ops: &[Op<'_>]) -> End {
     let page = sys::map_shared_page().expect("a page");
-    // SAFETY: The page is writable, aligned and ours.
-    unsafe {
-        page.cast::<Frame>().write(Frame::new());
-    }
+    // SAFETY: The page is new.
+    unsafe { Frame::put_in(page) };
     let frame: *const Frame = page.cast();
     let start = Start { ops: ops.as_ptr(), frame };
     let signal = uapi::SIGCHLD as usize;

@@ -15,6 +15,7 @@ use linux_raw_sys::general as uapi;
 
 use super::forked::Fork;
 use super::made::failure;
+use super::traced::is_traced;
 use super::{Made, Wishes, unnamed};
 use crate::compile::service;
 use crate::errno::Errno;
@@ -88,6 +89,9 @@ pub(crate) const BECOMES_ROOT: u32 = 64;
 pub(crate) const SHARES_SCORE: u32 = 128;
 /// It blocks signals, and must open its mask.
 pub(crate) const SHIELDS: u32 = 256;
+/// Somebody traces its parent, and would lose it, or the child: that is asked of one that waits,
+/// runs a hook or could be a stub.
+pub(crate) const TRACED: u32 = 512;
 
 /// What of the bits is for clone(2), which has those above for its exit signal.
 const FLAGS: u32 = NsSet::BY_CLONE.bits();
@@ -123,6 +127,10 @@ fn look(request: &Request<'_>) -> Wanted {
     }
     if bits & WAITS != 0 && request.oom_score_adj.is_some() {
         bits |= SHARES_SCORE;
+    }
+    let is_plain = bits & WAITS == 0 && request.hook.is_none() && request.stub.is_none();
+    if !is_plain && is_traced() {
+        bits |= TRACED;
     }
     Wanted(bits)
 }

@@ -1,5 +1,6 @@
 //! Several programs, started together by one thread.
 
+use super::traced::is_traced;
 use super::{Frame, Made, clone_flags, make};
 use crate::error::Error;
 use crate::mode::Mode;
@@ -42,11 +43,12 @@ impl<'p> Job<'p> {
     }
 
     /// Makes the child, or, if that has to hold the caller, spawns. `shares_fds`: it may
-    /// start with the table of descriptors of this thread, which does not touch it.
-    fn start(&mut self, shares_fds: bool) {
+    /// start with the table of descriptors of this thread, which does not touch it. `traced`:
+    /// somebody follows, who would take the child for a thread.
+    fn start(&mut self, shares_fds: bool, traced: bool) {
         let plan = self.plan;
         let made = plan.may_be_kept().and_then(|()| {
-            if plan.why_wait().is_some() {
+            if traced || plan.why_wait().is_some() {
                 return plan.run().map(|process| State::Done(Ok(process)));
             }
             self.frame = Frame::new();
@@ -89,9 +91,10 @@ pub fn spawn_all(jobs: &mut [Job<'_>]) {
     // copy of the table, takes for a descriptor that it was given.
     let opens = |job: &Job<'_>| job.plan.pidfd || job.plan.why_wait().is_some();
     let shares_fds = !jobs.iter().any(opens);
+    let traced = is_traced();
     let batch = Batch(jobs);
     for job in &mut *batch.0 {
-        job.start(shares_fds);
+        job.start(shares_fds, traced);
     }
     batch.finish();
     for job in jobs {

@@ -6,13 +6,14 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::traced::is_traced;
 use super::{Frame, Made, clone_flags, make, unnamed_pipe};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::Fd;
 use crate::kernel::Kernel;
 use crate::mode::{Mode, Reason};
-use crate::plan::{Buffer, HeapBuffer, OwnedPlan, Step, Storage};
+use crate::plan::{Buffer, HeapBuffer, OwnedPlan, Plan, Step, Storage};
 use crate::process::Process;
 use crate::request::{RawFd, Request};
 
@@ -66,7 +67,7 @@ impl Request<'_> {
     ) -> Result<Pending, Error> {
         let mut storage = storage.into();
         let plan = self.plan_on(kernel, storage.reborrow())?;
-        if let Some(reason) = plan.why_wait() {
+        if let Some(reason) = why_wait(&plan) {
             return Pending::by_spawn(self.exec_fd, reason, || self.spawn(storage));
         }
         OwnedPlan::new(&plan)?.start()
@@ -86,6 +87,11 @@ impl Request<'_> {
         let plan = self.plan(&mut buffer)?;
         OwnedPlan::new(&plan)
     }
+}
+
+/// Why the caller has to wait for the exec, if it has to.
+fn why_wait(plan: &Plan<'_>) -> Option<Reason> {
+    plan.why_wait().or_else(|| is_traced().then_some(Reason::Traced))
 }
 
 fn no_pipe(errno: Errno) -> Error {
@@ -111,7 +117,7 @@ impl OwnedPlan {
     /// others. Else [`Pending::finish`] gives them.
     pub fn start(&self) -> Result<Pending, Error> {
         let plan = self.plan();
-        if let Some(reason) = plan.why_wait() {
+        if let Some(reason) = why_wait(plan) {
             return Pending::by_spawn(plan.exec_fd, reason, || self.spawn());
         }
         let pipe = if plan.exec_fd { Some(unnamed_pipe(plan).map_err(no_pipe)?) } else { None };

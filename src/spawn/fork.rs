@@ -7,6 +7,7 @@
 //! of the exec.
 
 use core::ffi::c_void;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use super::around::{WAITS, Wanted};
 use super::{Frame, clone_flags, make, unnamed_pipe};
@@ -44,14 +45,40 @@ pub(crate) fn tells_by_pipe(kernel: Kernel, around: Wanted, leave_dead: bool) ->
     !suspends && (leave_dead || !kernel.has(Feature::NoExitSignal))
 }
 
+impl Frame {
+    /// Puts a frame into `page`.
+    ///
+    /// By atomic stores alone: `ThreadSanitizer` does not see pages come and go, and takes the
+    /// frames of two threads, one after the other at one address, for one of both.
+    ///
+    /// # Safety
+    ///
+    /// The page is [`sys::map_shared_page`]'s, and nobody else's.
+    pub(crate) unsafe fn put_in(page: *mut c_void) {
+        let page = page.cast::<Self>();
+        let Self { failed, errno, tid, epilogue, released } = Self::new();
+        // SAFETY: A place in the page.
+        let place = unsafe { &raw mut (*page).epilogue };
+        // SAFETY: Of a pointer, aligned, and nobody else's.
+        let place = unsafe { AtomicPtr::from_ptr(place.cast::<*mut ()>()) };
+        place.store(epilogue.cast_mut(), Ordering::Relaxed);
+        // SAFETY: The other fields are zeros, which they may be.
+        let frame = unsafe { &*page };
+        frame.failed.store(failed.into_inner(), Ordering::Relaxed);
+        frame.errno.store(errno.into_inner(), Ordering::Relaxed);
+        frame.tid.store(tid.into_inner(), Ordering::Relaxed);
+        frame.released.store(released.into_inner(), Ordering::Relaxed);
+    }
+}
+
 /// A frame in a page of its own, shared with forks.
 pub(crate) struct SharedFrame(*mut c_void);
 
 impl SharedFrame {
     pub(crate) fn new() -> Result<Self, Errno> {
         let page = sys::map_shared_page()?;
-        // SAFETY: The page is writable, aligned and nobody else's.
-        unsafe { page.cast::<Frame>().write(Frame::new()) };
+        // SAFETY: The page is new.
+        unsafe { Frame::put_in(page) };
         Ok(Self(page))
     }
 

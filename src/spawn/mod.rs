@@ -13,6 +13,7 @@ pub(crate) mod fork;
 pub(crate) mod forked;
 mod made;
 mod stub;
+pub(crate) mod traced;
 mod vfork;
 
 pub(crate) use stub::{MOST_BEFORE, STUB, STUB_NAME, STUB_TEXT, Stub, copy};
@@ -284,6 +285,7 @@ impl Request<'_> {
     #[allow(clippy::inline_always)] // or it would be copied
     #[inline(always)]
     fn input<'s>(&'s self, kernel: Kernel, mode: Mode, caller: Caller<'s>) -> Input<'s> {
+        let kernel = mode::kernel_in(mode, self, kernel, caller.around);
         let mut input = Input::new(self, kernel, mode, caller);
         // Too many steps may come before a stub, which shows when they are counted.
         let is_stubs = |error: Error| error.step() == Step::Stub && self.modes == Modes::Any;
@@ -508,6 +510,14 @@ unsafe fn clone(
     let asked = flags & uapi::CSIGNAL;
     let exit_signal = if kernel.has(Feature::NoExitSignal) { asked } else { uapi::SIGCHLD };
     flags &= !uapi::CSIGNAL;
+    // Or some emulators and debuggers do not know it for a fork.
+    if !kernel.has(Feature::Suspends) {
+        flags &= !uapi::CLONE_VFORK;
+    }
+    // A debugger that attaches by and by would take it for a thread.
+    if exit_signal == 0 && flags & uapi::CLONE_VFORK == 0 {
+        flags |= uapi::CLONE_UNTRACED;
+    }
     let raw = if kernel.has(Feature::Clone3) {
         let clear = if kernel.has(Feature::ClearSighand) { uapi::CLONE_CLEAR_SIGHAND } else { 0 };
         let into = if cgroup.is_some() { uapi::CLONE_INTO_CGROUP } else { 0 };
@@ -601,7 +611,10 @@ fn probe_child(mut kernel: Kernel, needs: Needs) -> Result<Kernel, Errno> {
     let mode = if kernel.has(Feature::SharedMemory) { Mode::Vfork } else { Mode::Fork };
     let shares_fds = kernel.has(Feature::ShareFds) && needs.has(Needs::CLOSE);
     let ops = if shares_fds { PROBE } else { EPILOGUE };
-    let flags = flags_of(mode, shares_fds, true);
+    // It is nobody's child: a debugger that is to follow the first one means the program. Who
+    // has no exit signals, an emulator, may not know that flag either.
+    let untraced = if kernel.has(Feature::NoExitSignal) { uapi::CLONE_UNTRACED } else { 0 };
+    let flags = flags_of(mode, shares_fds, true) | untraced;
     let mut pidfd = -1;
     let mut wants_pidfd = kernel.has(Feature::ClonePidfd) && needs.has(Needs::PIDFD);
     let pid = loop {
@@ -616,7 +629,7 @@ fn probe_child(mut kernel: Kernel, needs: Needs) -> Result<Kernel, Errno> {
         }
     };
     let end = sys::wait4(pid, uapi::__WALL);
-    sys::close(pidfd);
+    drop((pidfd >= 0).then(|| Fd::new(pidfd)));
     if shares_fds && end != Ok(Some(WaitStatus::from_raw(0))) {
         kernel = kernel.without(Feature::ShareFds);
     }

@@ -1,6 +1,8 @@
 //! ptrace(2), as far as the tests trace spawns with it.
 
+use std::fs::File;
 use std::mem::MaybeUninit;
+use std::os::unix::fs::FileExt;
 
 /// A request without an address.
 pub(crate) fn ptrace(request: i64, pid: libc::pid_t, data: i32) -> i64 {
@@ -54,4 +56,15 @@ pub(crate) fn entered(pid: libc::pid_t) -> Option<Call> {
     let info = unsafe { info.assume_init() };
     let call = Call { number: info.number as libc::c_long, first: info.args[0] };
     (info.op == PTRACE_SYSCALL_INFO_ENTRY).then_some(call)
+}
+
+/// Takes `flag` from the flags of a clone3 that `pid` is about to make: the first of its
+/// arguments at `address`.
+pub(crate) fn clear_flag(pid: libc::pid_t, address: u64, flag: libc::c_int) {
+    let memory = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
+    let memory = memory.expect("our tracee");
+    let mut flags = [0; 8];
+    memory.read_exact_at(&mut flags, address).expect("mapped memory");
+    let flags = u64::from_ne_bytes(flags) & !(flag as u64);
+    memory.write_all_at(&flags.to_ne_bytes(), address).expect("mapped memory");
 }
