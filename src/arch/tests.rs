@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use linux_raw_sys::general as uapi;
 
-use super::{CloneArgs, Start, clone, clone3, enter};
+use super::{CloneArgs, Start, clone, clone3, enter, runs_on_valgrind};
 use crate::errno::Errno;
 use crate::plan::Step;
 use crate::plan::op::{Arg, Call, EPILOGUE, Frame, Op, Saved, Tag, flags, sys};
@@ -111,6 +111,12 @@ fn run_by(by: By, ops: &[Op<'_>]) -> End {
     // SAFETY: Nothing refers to it any more.
     unsafe { sys::unmap_page(page) };
     end
+}
+
+#[test]
+fn valgrind_is_seen_where_it_is_and_nowhere_else() {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc");
+    assert_eq!(runs_on_valgrind(), maps.contains("/valgrind/"));
 }
 
 #[test]
