@@ -80,6 +80,7 @@ pub struct PosixSpawn<'a> {
     pub(crate) session: bool,
     pub(crate) pgrp: Option<c_int>,
     pub(crate) resets_ids: bool,
+    pub(crate) cgroup: Option<RawFd>,
     pub(crate) actions: &'a [FileAction<'a>],
 }
 
@@ -92,6 +93,7 @@ impl<'a> PosixSpawn<'a> {
             session: false,
             pgrp: None,
             resets_ids: false,
+            cgroup: None,
             actions: &[],
         }
     }
@@ -125,6 +127,13 @@ impl<'a> PosixSpawn<'a> {
     /// child is a fork.
     pub const fn reset_ids(mut self, on: bool) -> Self {
         self.resets_ids = on;
+        self
+    }
+
+    /// Makes the child in the cgroup with this directory, `POSIX_SPAWN_SETCGROUP`: see
+    /// [`Request::cgroup`](crate::Request::cgroup).
+    pub const fn cgroup(mut self, fd: RawFd) -> Self {
+        self.cgroup = Some(fd);
         self
     }
 

@@ -1232,6 +1232,11 @@ impl<'a> Request<'a> {
     pub const fn posix(&mut self, posix: &'a PosixSpawn<'a>) -> &mut Self {
         self.posix = Some(posix);
         self.stages.put(Stages::POSIX, posix::stage);
+        // Without a stub, of which there is none here.
+        if posix.cgroup.is_some() {
+            self.cgroup = posix.cgroup;
+            self.stages.put(Stages::CGROUP, limits::cgroup);
+        }
         self.with_around();
         self
     }

@@ -68,6 +68,23 @@ fn is_born_there(setup: Setup) -> bool {
 }
 
 #[test]
+fn the_cgroup_of_posix_spawn_is_entered_as_any_other() {
+    isolated(|| {
+        let Some(cgroup) = Cgroup::new() else { return };
+        let (directory, before) = (cgroup.open(), own());
+        let posix = PosixSpawn::new().cgroup(directory.as_raw_fd());
+        for setup in with_own_memory().into_iter().filter(|setup| setup.mode == Mode::Fork) {
+            let seen = report(setup, |request| _ = request.posix(&posix));
+            let expected = format!("{before}/rawspawn-{}", std::process::id());
+            assert_eq!(seen.get("cgroup"), expected, "{setup:?}");
+            let mut request = ending(End::Exit(0));
+            let error = failure(setup, request.posix(&PosixSpawn::new().cgroup(-1)));
+            assert_eq!((error.step(), error.errno()), (Step::Cgroup, Some(Errno::EBADF)));
+        }
+    });
+}
+
+#[test]
 fn a_child_is_in_its_cgroup_and_its_parent_is_not() {
     isolated(|| {
         let Some(cgroup) = Cgroup::new() else { return };

@@ -33,7 +33,7 @@ pub struct Attributes {
     pub(crate) sigmask: SigSetT,
     priority: c_int,
     policy: c_int,
-    pub(crate) cgroup: c_int,
+    cgroup: c_int,
 }
 // glibc's and musl's.
 const _: () = assert!(
@@ -63,8 +63,8 @@ impl Attributes {
         self.flags & flags != 0
     }
 
-    /// What is to be done besides signals.
-    pub(crate) fn posix<'a>(&self, actions: &'a [FileAction<'a>]) -> PosixSpawn<'a> {
+    /// What is to be done besides signals; an error for a number that is none.
+    pub(crate) fn posix<'a>(&self, actions: &'a [FileAction<'a>]) -> Result<PosixSpawn<'a>, Errno> {
         let mut posix = PosixSpawn::new().actions(actions);
         if self.has(flags::SETSCHEDULER) {
             posix = posix.scheduler(Scheduler::new(self.policy, self.priority));
@@ -74,7 +74,14 @@ impl Attributes {
         if self.has(flags::SETPGROUP) {
             posix = posix.process_group(self.pgrp);
         }
-        posix.session(self.has(flags::SETSID)).reset_ids(self.has(flags::RESETIDS))
+        if self.has(flags::SETCGROUP) {
+            // clone3(2) takes a larger number, and this for one that is too large.
+            if self.cgroup < 0 {
+                return Err(Errno::EINVAL);
+            }
+            posix = posix.cgroup(self.cgroup);
+        }
+        Ok(posix.session(self.has(flags::SETSID)).reset_ids(self.has(flags::RESETIDS)))
     }
 }
 

@@ -124,7 +124,7 @@ impl Job {
         let argv = unsafe { strings(self.argv) };
         // SAFETY: As above.
         let envp = unsafe { strings(self.envp) };
-        let posix = attributes.posix(actions);
+        let posix = attributes.posix(actions)?;
         let mut request = Request::new(exec, argv);
         request.env(envp).other_fds(OtherFds::Inherit).posix(&posix);
         if attributes.has(flags::SETSIGDEF) {
@@ -133,13 +133,6 @@ impl Job {
         let asked = SigSet::from_bits(attributes.sigmask[0]);
         let mask = if attributes.has(flags::SETSIGMASK) { asked } else { mask };
         request.signal_mask(c::without_internal(mask));
-        if attributes.has(flags::SETCGROUP) {
-            // clone3(2) takes a larger number, and this for one that is too large.
-            if attributes.cgroup < 0 {
-                return Err(Errno::EINVAL);
-            }
-            request.cgroup(attributes.cgroup);
-        }
         request.pidfd(self.by == By::Pidfd).leave_dead(true);
         let result = spawn(&request);
         trace::tell(path, &request, &result);

@@ -33,10 +33,12 @@ static const struct {
     {"pidfd_open", 434},
     {"execveat", SYS_execveat},
     {"memfd_create", SYS_memfd_create},
+    {"wait4", SYS_wait4},
+    {"waitid", SYS_waitid},
 };
 enum { CALLS = sizeof calls / sizeof calls[0] };
 
-/* For all of them. */
+/* For all of them but the last, as there must be a way to wait. */
 #define ALL CALLS
 
 static char what[128];
@@ -72,7 +74,7 @@ static void install(int call, unsigned action)
     filter[length++] = (struct sock_filter)BPF_STMT(
         BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     for (int n = 0; n < CALLS; n++) {
-        if (call != ALL && call != n)
+        if (call == ALL ? n == CALLS - 1 : call != n)
             continue;
         filter[length++] = (struct sock_filter)BPF_JUMP(
             BPF_JMP | BPF_JEQ | BPF_K, (unsigned)calls[n].number, 0, 1);
@@ -85,6 +87,21 @@ static void install(int call, unsigned action)
         fail("no filter", errno);
 }
 
+/* Waits for `pid`, or for any child if it is -1, by the call that is there. What it exits with; -1 if there
+ * is none, -2 if a signal has killed it. */
+static int wait_for(pid_t pid)
+{
+    int status;
+    if (syscall(SYS_wait4, pid, &status, 0x40000000 /* __WALL */, NULL) > 0)
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -2;
+    if (errno != ENOSYS && errno != EPERM)
+        return -1;
+    siginfo_t info;
+    if (syscall(SYS_waitid, pid == -1 ? P_ALL : P_PID, pid, &info, WEXITED | 0x40000000, NULL) != 0)
+        return -1;
+    return info.si_code == CLD_EXITED ? info.si_status : -2;
+}
+
 /* The shell says whether descriptors 20 and 60 are open. */
 static int spawn(const posix_spawn_file_actions_t *actions)
 {
@@ -92,14 +109,19 @@ static int spawn(const posix_spawn_file_actions_t *actions)
     char command[] = "test -e /proc/self/fd/20 && s=1; test -e /proc/self/fd/60 && s=${s}1; exit $((2$s))";
     char *argv[] = {name, option, command, NULL};
     pid_t pid;
-    int result = posix_spawn(&pid, "/bin/sh", actions, NULL, argv, environ), status;
+    int result = posix_spawn(&pid, "/bin/sh", actions, NULL, argv, environ);
     if (result != 0)
         fail("spawn", result);
-    if (waitpid(pid, &status, 0) != pid)
+    int status = wait_for(pid);
+    if (status == -1)
         fail("no child", errno);
-    if (!WIFEXITED(status))
-        fail("the child was killed", status);
-    return WEXITSTATUS(status);
+    result = posix_spawn(&pid, "/missing", actions, NULL, argv, environ);
+    if (result != (actions == NULL ? ENOENT : EEXIST))
+        fail("a program that is missing", result);
+    /* Not of what was found out, nor of what has failed. */
+    if (wait_for(-1) != -1)
+        fail("a child is left", 0);
+    return status;
 }
 
 static void run(int call, unsigned action, int late)
