@@ -88,7 +88,8 @@ pub(crate) fn choose(
     if request.is_forked() && request.namespaces.is_some_and(Namespaces::takes_clone) {
         return Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP));
     }
-    let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
+    // By reference: a copy would be most of what this does.
+    let has_hook = request.hook.as_ref().is_some_and(|hook| hook.stack.is_null());
     let against = if around.has(EXPOSES) {
         Some(Reason::Namespaces)
     } else if request.changes_credentials() || around.has(CREDENTIALS) {
