@@ -85,7 +85,7 @@ pub(crate) fn choose(
     kernel: Kernel,
     around: Wanted,
 ) -> Result<(Mode, Reason), Error> {
-    if request.is_forked() && request.namespaces.is_some_and(Namespaces::takes_clone) {
+    if request.namespaces.is_some_and(Namespaces::takes_clone) && request.is_forked() {
         return Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP));
     }
     // By reference: a copy would be most of what this does.
