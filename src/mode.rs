@@ -119,12 +119,13 @@ pub(crate) fn choose(
     kernel: Kernel,
     around: Wanted,
 ) -> Result<(Mode, Reason), Error> {
-    if request.is_forked() && request.namespaces.is_some_and(Namespaces::takes_clone) {
+    if request.namespaces.is_some_and(Namespaces::takes_clone) && request.is_forked() {
         return Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP));
     }
     // The child waits for a parent that a tracer follows.
     let is_seen = around.has(WAITS) && around.has(TRACED);
-    let has_hook = request.hook.is_some_and(|hook| hook.stack.is_null());
+    // By reference: a copy would be most of what this does.
+    let has_hook = request.hook.as_ref().is_some_and(|hook| hook.stack.is_null());
     let against = if around.has(EXPOSES) {
         Some(Reason::Namespaces)
     } else if request.changes_credentials() || around.has(CREDENTIALS) {

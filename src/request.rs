@@ -1416,7 +1416,7 @@ impl<'a> Request<'a> {
 
     /// Whether a C library makes the child.
     pub(crate) fn is_forked(&self) -> bool {
-        self.hook.is_some_and(|hook| hook.fork.is_some())
+        matches!(&self.hook, Some(Hook { fork: Some(_), .. }))
     }
 
     /// Whether a descriptor tells of the exec.

@@ -142,6 +142,9 @@ fn was_given_others() -> bool {
 }
 
 /// What `environ` points to, of which `variables` are known.
+///
+/// Not inline: few processes come here.
+#[inline(never)]
 fn read_environ(variables: usize) -> Option<Vec<CString>> {
     const POINTER: usize = size_of::<usize>();
 

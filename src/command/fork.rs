@@ -15,7 +15,7 @@ use crate::fd::{Fd, pipe};
 use crate::namespaces::Namespaces;
 use crate::plan::{Plan, Step};
 use crate::process::Process;
-use crate::request::{CLibrary, Hook, Request};
+use crate::request::{CLibrary, FdAction, Hook, Request};
 use crate::spawn::Made;
 use crate::spawn::around::make_by;
 use crate::spawn::fork::SharedFrame;
@@ -106,12 +106,12 @@ fn run(plan: &Plan<'_>, _: CLibrary) -> Result<Process, Error> {
     made.conclude(plan)
 }
 
-/// Holds the numbers that the child is going to set up and that are free: or one could be
-/// std's, for what tells of the exec, and the child would overwrite it.
+/// Holds the numbers that the child is going to set up, and those of the standard streams, where
+/// they are free: or one could be std's, for what tells of the exec, and the child would overwrite
+/// it, or write the message of a panic to it.
 fn hold_targets(plan: &Plan<'_>) -> Result<Vec<Fd>, Errno> {
     let mut held: Vec<Fd> = Vec::new();
-    for action in plan.around.actions() {
-        let fd = action.child_fd();
+    for fd in (0..=2).chain(plan.around.actions().iter().map(FdAction::child_fd)) {
         if sys::is_open(fd) {
             continue;
         }

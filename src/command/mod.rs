@@ -21,10 +21,7 @@ use env::EnvChanges;
 pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 
 use crate::array::{CStrArray, CStrPtr};
-use crate::errno::Errno;
 use crate::error::Error;
-use crate::kernel::{Feature, Kernel};
-use crate::plan::{HeapBuffer, Step};
 use crate::process::Process;
 use crate::request::{CurrentDir, Exec, FdAction, Groups, RawFd, Request};
 use crate::signal::SigSet;
@@ -370,16 +367,8 @@ impl Command {
                 fork::add_hooks(&mut self.hooks, &mut request);
             }
         }
-        // A pidfd at once is one that cannot be another process's, but it is not worth an error:
-        // where no descriptor is free, std starts a program. Else `Child` opens it.
-        let kernel = request.kernel.map_or_else(Kernel::current, Ok)?;
-        request.pidfd(kernel.has(Feature::ClonePidfd) && !request.is_forked());
-        let process = match spawn(&request) {
-            Err(error) if request.pidfd && is_for_want_of_descriptors(error) => {
-                spawn(request.pidfd(false))
-            }
-            result => result,
-        }?;
+        // Without a pidfd, which `Child` opens when it is asked for: std takes no descriptor for one.
+        let process = request.spawn_in_any_room()?;
         // Only now, as the child's numbers refer to them.
         drop(theirs);
         Ok(Child::new(process, ours))
@@ -499,15 +488,6 @@ impl fmt::Debug for Command {
         }
         Ok(())
     }
-}
-
-fn spawn(request: &Request<'_>) -> Result<Process, Error> {
-    request.spawn(&mut HeapBuffer::new(request.needed()?))
-}
-
-/// Whether there is no child, as it was to come with a descriptor.
-fn is_for_want_of_descriptors(error: Error) -> bool {
-    error.step() == Step::Clone && error.errno().is_some_and(Errno::is_table_full)
 }
 
 /// `string` without its NULs, which `nul` tells of.

@@ -41,6 +41,8 @@ use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel, Needs};
 use crate::low::{Lent, LowFds};
 use crate::mode::{self, Mode, Modes, Reason};
+#[cfg(feature = "std")]
+use crate::plan::HeapBuffer;
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
 use crate::plan::{Buffer, Needed, Plan, Step, Storage};
 use crate::posix::PosixSpawn;
@@ -167,7 +169,8 @@ impl Request<'_> {
         // Which of the two it is depends on how much memory there is by then.
         if reason == Reason::Cgroup {
             let other = if mode == Mode::Stub { Mode::Fork } else { Mode::Stub };
-            needed = needed.max(compile::needed(&self.input(kernel, other, caller))?);
+            let other = compile::needed(&self.input(kernel, other, caller));
+            needed = needed.max(other.unwrap_or_default());
         }
         Ok(needed)
     }
@@ -216,6 +219,23 @@ impl Request<'_> {
             }
         }
         Err(error)
+    }
+
+    /// Spawns in as much room as each try takes: on the stack, where most plans fit, or the heap.
+    #[cfg(feature = "std")]
+    pub(crate) fn spawn_in_any_room(&self) -> Result<Process, Error> {
+        let mut kernel = self.known_kernel()?;
+        loop {
+            let mut result = self.spawn_on(kernel, (&mut Buffer::<48, 256>::new()).into());
+            if result.as_ref().is_err_and(Error::is_too_small) {
+                let needed = self.needed_on(kernel, (self.around.look)(self))?;
+                result = self.spawn_on(kernel, (&mut HeapBuffer::new(needed)).into());
+            }
+            match result {
+                Err(error) => kernel = self.lesser(kernel, error).ok_or(error)?,
+                result => return result,
+            }
+        }
     }
 
     /// Another way after `error`, a kernel that offers less than `kernel`; `None` if there is none.
@@ -458,9 +478,12 @@ unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Resul
         // It cannot fail: the arguments are those of the call above.
         let _ = sys::set_signal_mask(mask);
     }
+    // Of a child that was not made the kernel may have told a number, which is somebody else's
+    // by now.
+    let pid = result?;
     let pidfd = (pidfd >= 0).then(|| Fd::new(pidfd));
     // SAFETY: The caller's promise, until the child has left; that is what this waits for.
-    Ok(unsafe { Made::new(plan, frame, flags, result?, pidfd) })
+    Ok(unsafe { Made::new(plan, frame, flags, pid, pidfd) })
 }
 
 /// The flags that make a child of `plan` in `mode`, and its exit signal where clone(2) has it.
@@ -624,7 +647,9 @@ fn probe_child(mut kernel: Kernel, needs: Needs) -> Result<Kernel, Errno> {
         // ops point to nothing.
         match unsafe { clone(kernel, wishes, wants_pidfd.then_some(&mut pidfd), start) } {
             // Whether a descriptor is to be had just now is not the question.
-            Err(errno) if wants_pidfd && errno.is_table_full() => wants_pidfd = false,
+            Err(errno) if wants_pidfd && errno.is_table_full() => {
+                (wants_pidfd, pidfd) = (false, -1);
+            }
             result => break result?,
         }
     };
