@@ -157,7 +157,9 @@ fn use_vfork(py: Python<'_>) -> PyResult<bool> {
 fn names_chdir(py: Python<'_>) -> PyResult<bool> {
     static KNOWN: PyOnceLock<bool> = PyOnceLock::new();
     let look = || {
-        let method = py.import("subprocess")?.getattr("Popen")?.getattr("_execute_child")?;
+        // In subprocess there may be another's class.
+        let popen = py.import("rawspawn._execute")?.getattr("cpythons")?.call0()?;
+        let method = popen.getattr("_execute_child")?;
         method.getattr("__code__")?.getattr("co_consts")?.contains("noexec:chdir")
     };
     KNOWN.get_or_try_init(py, look).copied()

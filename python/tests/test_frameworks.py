@@ -25,6 +25,8 @@ def children():
 
 
 class Framework(unittest.TestCase):
+    maxDiff = None
+
     def run_with(self, package, program, status=0):
         """Runs `program`, whose warnings and ignored exceptions are failures; its output."""
         if importlib.util.find_spec(package) is None:

@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import os
+import subprocess
 import sys
 import types
 from collections.abc import Callable
@@ -50,6 +51,12 @@ def reach_gevent(spawn: Callable[..., int] | None) -> None:
     gevents._execute_child = execute
 
 
+def cpythons() -> Any:
+    """CPython's own `Popen`, whatever stands in its place."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey.get_original("subprocess", "Popen") if monkey else subprocess.Popen
+
+
 def _gevents() -> Any:
     """gevent's `Popen`; None if nobody has imported it."""
     return getattr(sys.modules.get("gevent.subprocess"), "Popen", None)
@@ -77,8 +84,7 @@ def _execute_watched(
 ) -> bool:
     monkey, gevents_os = map(importlib.import_module, ("gevent.monkey", "gevent.os"))
     given = dict(inspect.signature(method).bind(popen, *arguments).arguments)
-    cpythons: Any = monkey.get_original("subprocess", "Popen")
-    method = cpythons._execute_child
+    method = cpythons()._execute_child
     # What CPython takes for none.
     if given.get("process_group") is None:
         given["process_group"] = -1
@@ -97,7 +103,7 @@ def _execute_watched(
         _closed_child_pipe_fds=False,
         _handle_exitstatus=lambda status: None,
     )
-    close_pipe_fds = _with_names(cpythons._close_pipe_fds, names)
+    close_pipe_fds = _with_names(cpythons()._close_pipe_fds, names)
     made._close_pipe_fds = functools.partial(close_pipe_fds, made)
 
     def make() -> int:
