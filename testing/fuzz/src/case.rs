@@ -199,6 +199,28 @@ pub(crate) fn numbers(seed: u64, kind: u64, number: u64, part: u64) -> ChaCha8Rn
 }
 
 impl Case {
+    /// Changes the numbers of the parent's descriptors.
+    pub(crate) fn change_numbers(&mut self, change: &dyn Fn(i32) -> i32) {
+        if let Program::NotOpen(number) = &mut self.program {
+            *number = change(*number);
+        }
+        for item in &mut self.items {
+            match item {
+                Item::Map { parent_fd: number, .. }
+                | Item::CwdFd(number)
+                | Item::Terminal(number)
+                | Item::Foreground(number)
+                | Item::Landlock(number)
+                | Item::Cgroup(number)
+                | Item::Join(number, _)
+                | Item::Posix(
+                    Action::Dup2(number, _) | Action::Fchdir(number) | Action::Foreground(number),
+                ) => *number = change(*number),
+                _ => {}
+            }
+        }
+    }
+
     /// Whether a `Command` gets a pipe for its output.
     pub(crate) fn is_piped(&self) -> bool {
         self.door == Door::Command && self.items.len() % 4 == 3
@@ -242,6 +264,18 @@ fn finish(rng: &mut ChaCha8Rng, items: &mut Vec<Item>) {
         if rng.random_bool(0.95) && !items.iter().any(|item| matches!(item, Item::Inherit)) {
             items.push(Item::Inherit);
         }
+    }
+    // Of two that say the same the later counts.
+    for are_rivals in [
+        |item: &Item| matches!(item, Item::Cwd(_) | Item::CwdFd(_)),
+        |item: &Item| matches!(item, Item::OwnIds | Item::MoreIds),
+    ] {
+        let count = items.iter().filter(|item| are_rivals(item)).count();
+        let mut place = 0;
+        items.retain(|item| {
+            place += usize::from(are_rivals(item));
+            !are_rivals(item) || place == count
+        });
     }
     let listen = items.iter().find_map(|item| match item {
         Item::Listen(count) => Some(*count),
@@ -351,8 +385,9 @@ fn signals(rng: &mut ChaCha8Rng) -> u64 {
         2 => rng.random(),
         // Not the two that nobody can ignore, which is an error.
         3 => rng.random::<u64>() & !(1 << 8 | 1 << 18),
-        _ => (0..rng.random_range(1..5))
-            .fold(0, |set, _| set | 1 << [1, 2, 9, 11, 12, 14, 16, 32, 33, 40, 63][rng.random_range(0..11)]),
+        _ => (0..rng.random_range(1..5)).fold(0, |set, _| {
+            set | 1 << [1, 2, 9, 11, 12, 14, 16, 32, 33, 40, 63][rng.random_range(0..11)]
+        }),
     }
 }
 
@@ -368,8 +403,13 @@ pub(crate) fn kernel(rng: &mut ChaCha8Rng) -> Kernel {
 }
 
 const KINDS: [i32; 7] = [
-    libc::CLONE_NEWNS, libc::CLONE_NEWUTS, libc::CLONE_NEWIPC, libc::CLONE_NEWNET,
-    libc::CLONE_NEWPID, libc::CLONE_NEWUSER, libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWCGROUP,
 ];
 
 fn action(rng: &mut ChaCha8Rng) -> Action {
@@ -419,7 +459,9 @@ fn one(rng: &mut ChaCha8Rng) -> Item {
         31..34 => Item::Cwd(dir(rng)),
         34..36 => Item::CwdFd(if rng.random_bool(0.6) { fd::DIR } else { source(rng) }),
         36 => Item::Root(rng.random_bool(0.8)),
-        37 | 38 => Item::Umask(if rng.random_bool(0.95) { rng.random_range(0..0o1000) } else { 0o1000 }),
+        37 | 38 => {
+            Item::Umask(if rng.random_bool(0.95) { rng.random_range(0..0o1000) } else { 0o1000 })
+        }
         39 | 40 => Item::Session,
         41 | 42 => Item::Group([0, 0, 0, 4_000_000, -1][rng.random_range(0..5)]),
         43 => Item::Terminal(if rng.random() { fd::TTY } else { source(rng) }),
@@ -429,23 +471,28 @@ fn one(rng: &mut ChaCha8Rng) -> Item {
         49 | 50 => Item::Mask(signals(rng)),
         51 | 52 => Item::Default(signals(rng)),
         53 => Item::Ignore(signals(rng)),
-        54..57 => Item::Uid(if rng.random_bool(0.95) { rng.random_range(1000..70000) } else { u32::MAX }),
+        54..57 => {
+            Item::Uid(if rng.random_bool(0.95) { rng.random_range(1000..70000) } else { u32::MAX })
+        }
         57 | 58 => Item::Gid(rng.random_range(1000..70000)),
-        59 => Item::Groups((0..rng.random_range(0..6)).map(|_| rng.random_range(1000..5000)).collect()),
+        59 => Item::Groups(
+            (0..rng.random_range(0..6)).map(|_| rng.random_range(1000..5000)).collect(),
+        ),
         60 => Item::KeepGroups,
         61 => Item::Capabilities(match rng.random_range(0..4) {
             0 => Caps::Unknown,
             1 => Caps::Bounding(rng.random()),
             _ => Caps::Only(rng.random::<u64>() & rng.random::<u64>()),
         }),
-        62 | 63 => {
-            Item::Seccomp([Seccomp::Allow, Seccomp::Allow, Seccomp::Kill, Seccomp::Invalid][rng.random_range(0..4)])
-        }
+        62 | 63 => Item::Seccomp(
+            [Seccomp::Allow, Seccomp::Allow, Seccomp::Kill, Seccomp::Invalid]
+                [rng.random_range(0..4)],
+        ),
         64 => Item::Landlock(if rng.random_bool(0.7) { fd::RULESET } else { source(rng) }),
         65 => Item::Cgroup(if rng.random_bool(0.7) { fd::CGROUP } else { source(rng) }),
         66..69 => {
-            let (resource, value) = [(4, 0), (7, 64), (7, 1200), (8, 4096), (11, 5), (99, 1)]
-                [rng.random_range(0..6)];
+            let (resource, value) =
+                [(4, 0), (7, 64), (7, 1200), (8, 4096), (11, 5), (99, 1)][rng.random_range(0..6)];
             Item::Rlimit(resource, value)
         }
         69 => Item::Nice([0, 3, 19, 20][rng.random_range(0..4)]),
@@ -458,7 +505,8 @@ fn one(rng: &mut ChaCha8Rng) -> Item {
         77 => Item::CoreDump(rng.random_range(0..0x200)),
         78 => Item::Listen(rng.random_range(0..4)),
         79..82 => Item::New(
-            (0..rng.random_range(1..4)).fold(0, |set, _| set | KINDS[rng.random_range(0..7)] as u32),
+            (0..rng.random_range(1..4))
+                .fold(0, |set, _| set | KINDS[rng.random_range(0..7)] as u32),
         ),
         82 => [
             Item::Join(fd::NS_UTS, libc::CLONE_NEWUTS as u32),
@@ -468,8 +516,9 @@ fn one(rng: &mut ChaCha8Rng) -> Item {
             Item::Join(not_open(rng), libc::CLONE_NEWUTS as u32),
         ][rng.random_range(0..5)]
         .clone(),
-        83 => [Item::OwnIds, Item::MoreIds, Item::Hostname, Item::Loopback, Item::Tmpfs][rng.random_range(0..5)]
-            .clone(),
+        83 => [Item::OwnIds, Item::MoreIds, Item::Hostname, Item::Loopback, Item::Tmpfs]
+            [rng.random_range(0..5)]
+        .clone(),
         84 => Item::Tid(rng.random_range(300..30_000)),
         85 | 86 => Item::ParentHook(
             [
@@ -491,9 +540,14 @@ fn one(rng: &mut ChaCha8Rng) -> Item {
         92 => Item::ShFallback,
         93 => Item::Busy([0, 1, 2, 11][rng.random_range(0..4)]),
         94 | 95 => Item::Modes(
-            [rawspawn::Modes::Vfork, rawspawn::Modes::Fork, rawspawn::Modes::Stub][rng.random_range(0..3)],
+            [rawspawn::Modes::Vfork, rawspawn::Modes::Fork, rawspawn::Modes::Stub]
+                [rng.random_range(0..3)],
         ),
         96..99 => Item::Kernel(kernel(rng)),
-        _ => Item::Environment(if rng.random_bool(0.7) { Some(rng.random_range(0..4)) } else { None }),
+        _ => Item::Environment(if rng.random_bool(0.7) {
+            Some(rng.random_range(0..4))
+        } else {
+            None
+        }),
     }
 }

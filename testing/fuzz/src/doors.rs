@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rawspawn::{
-    CStrArray, CStrPtr, CapSet, Capabilities, Command, CurrentDir, Error, Errno, Exec, FdAction,
-    FileAction, FsAction, Groups, HeapBuffer, Hook, IdRange, Job, Join, ListenFds, Namespaces, NsSet,
-    OtherFds, ParentHook, Pending, Plan, PosixSpawn, Process, Request, Rlimit, Scheduler, SigSet,
-    SpawnError, Stdio, spawn_all,
+    CStrArray, CStrPtr, CapSet, Capabilities, Command, CurrentDir, Errno, Error, Exec, FdAction,
+    FileAction, FsAction, Groups, HeapBuffer, Hook, IdRange, Job, Join, ListenFds, Namespaces,
+    NsSet, OtherFds, ParentHook, Pending, Plan, PosixSpawn, Process, Request, Rlimit, Scheduler,
+    SigSet, SpawnError, Stdio, spawn_all,
 };
 
 use crate::case::{self, Action, Caps, Case, Dir, Does, Door, File, Item, Program, Seccomp};
@@ -170,7 +170,13 @@ fn pointers(strings: &[CString]) -> Vec<CStrPtr<'_>> {
 
 fn ns(bits: u32) -> NsSet {
     let kinds = [
-        NsSet::MOUNT, NsSet::UTS, NsSet::IPC, NsSet::NET, NsSet::PID, NsSet::USER, NsSet::CGROUP,
+        NsSet::MOUNT,
+        NsSet::UTS,
+        NsSet::IPC,
+        NsSet::NET,
+        NsSet::PID,
+        NsSet::USER,
+        NsSet::CGROUP,
         NsSet::TIME,
     ];
     let is_in = |kind: &NsSet| kind.bits() & bits != 0;
@@ -274,7 +280,12 @@ pub(crate) fn with_request<T>(
             Item::PosixResetIds => posix = posix.reset_ids(true),
             Item::PosixScheduler => posix = posix.scheduler(batch),
             Item::New(bits) => kinds = ns(bits),
-            Item::OwnIds | Item::MoreIds | Item::Hostname | Item::Loopback | Item::Tmpfs | Item::Tid(_) => {}
+            Item::OwnIds
+            | Item::MoreIds
+            | Item::Hostname
+            | Item::Loopback
+            | Item::Tmpfs
+            | Item::Tid(_) => {}
             _ => continue,
         }
         let is_ns = !matches!(
@@ -296,7 +307,9 @@ pub(crate) fn with_request<T>(
             Item::OwnIds => namespaces.id_maps(&own_uid, &own_gid),
             Item::MoreIds => namespaces.id_maps(&more, &more),
             // Not that of this machine.
-            Item::Hostname if joined & libc::CLONE_NEWUTS as u32 == 0 => namespaces.hostname(c"fuzz"),
+            Item::Hostname if joined & libc::CLONE_NEWUTS as u32 == 0 => {
+                namespaces.hostname(c"fuzz")
+            }
             Item::Loopback if joined & libc::CLONE_NEWNET as u32 == 0 => namespaces.loopback(true),
             Item::Tmpfs => namespaces.filesystem(&mount),
             Item::Tid(pid) => {
@@ -471,9 +484,14 @@ pub(crate) fn fit(mut case: Case, threads: bool) -> Case {
     if case.door == Door::Command && !matches!(case.program, Program::Missing | Program::Text) {
         case.program = Program::Absolute;
     }
+    if threads {
+        // The lowest numbers are whatever another thread has just opened.
+        case.change_numbers(&|number| if (12..20).contains(&number) { 1400 } else { number });
+    }
     // One pid, one child.
     if matches!(case.door, Door::All { .. }) || threads {
-        case.items.retain(|item| !matches!(item, Item::Tid(_) | Item::Terminal(_) | Item::Foreground(_)));
+        case.items
+            .retain(|item| !matches!(item, Item::Tid(_) | Item::Terminal(_) | Item::Foreground(_)));
     }
     case
 }
@@ -578,7 +596,9 @@ fn command(case: &Case, world: &World, expects: &[String]) -> Outcome {
             Item::Seccomp(which) => drop(command.seccomp(filter_of(which))),
             Item::Landlock(number) => drop(copy(number).map(|fd| command.landlock(fd))),
             Item::Cgroup(number) => drop(copy(number).map(|fd| command.cgroup(fd))),
-            Item::Rlimit(resource, value) => drop(command.rlimit(Rlimit::new(resource, value, value))),
+            Item::Rlimit(resource, value) => {
+                drop(command.rlimit(Rlimit::new(resource, value, value)))
+            }
             Item::Nice(nice) => drop(command.nice(nice)),
             Item::Scheduler => drop(command.scheduler(Scheduler::new(libc::SCHED_BATCH, 0))),
             Item::Affinity(cpus) => drop(command.affinity(&[cpus])),
@@ -669,9 +689,8 @@ fn one_door(door: Door, request: &Request<'_>, world: &World) -> Vec<Outcome> {
         Err(error) => return vec![Outcome::Failed(error)],
     };
     let mut buffer = HeapBuffer::new(needed);
-    let finished = |pending: Result<Pending, Error>| {
-        Outcome::from(pending.and_then(Pending::finish))
-    };
+    let finished =
+        |pending: Result<Pending, Error>| Outcome::from(pending.and_then(Pending::finish));
     let outcome = match door {
         Door::Spawn | Door::Command => request.spawn(&mut buffer).into(),
         Door::SpawnWith => request.spawn_with(&world.low, &mut buffer).into(),

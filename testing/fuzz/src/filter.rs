@@ -55,7 +55,8 @@ pub(crate) fn names(refused: &[Refused]) -> String {
 
 /// Refuses the calls in this process, in all of its threads, from now on.
 pub(crate) fn install(refused: &[Refused]) {
-    let one = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
+    let one =
+        |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = vec![one(LOAD, 0, 0, 0)];
     for Refused { call, errno } in refused {
         program.push(one(EQUAL, *call as u32, 0, 1));

@@ -119,7 +119,8 @@ impl Facts {
         self.capabilities
     }
 
-    fn refuses(&self, call: i64) -> bool {
+    /// Whether a filter refuses the call.
+    pub(crate) fn refuses(&self, call: i64) -> bool {
         self.refused.iter().any(|refused| refused.call == call)
     }
 }
@@ -139,8 +140,8 @@ pub(crate) struct Model {
     must: BTreeSet<Step>,
     /// What the program is told that it must find.
     pub(crate) expects: Vec<String>,
-    /// The exit status that a hook may have given.
-    pub(crate) status: Option<i32>,
+    /// How a child may have ended besides: exit statuses, and signals below 0.
+    pub(crate) ends: Vec<i32>,
 }
 
 impl Model {
@@ -247,6 +248,13 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
     if own_session && posix_group {
         model.may(&[Step::ProcessGroup, Step::Session]);
     }
+    // What the parent does around the clone is the request's.
+    let around = |item: &Item| {
+        matches!(item, Item::Tid(_) | Item::Join(..) | Item::MoreIds | Item::OwnIds | Item::New(_))
+    };
+    let is_owned = matches!(case.door, Door::Owned | Door::OwnedStart);
+    model.may_if(is_owned && look.has(around), &[Step::Wait]);
+    model.may_if(is_owned && look.has(|item| matches!(item, Item::Listen(_))), &[Step::ListenFds]);
     let mut bounding = None;
     let open_at = |number: i32| table.get(&number).copied();
 
@@ -260,7 +268,7 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
                 model.must(Step::CurrentDir);
             }
             // Where a posix action leads first, a relative path counts from.
-            Item::Cwd(Dir::Relative) if cwd == facts.below => model.must(Step::CurrentDir),
+            Item::Cwd(Dir::Relative) if cwd != facts.scratch => model.must(Step::CurrentDir),
             Item::Cwd(Dir::Relative | Dir::Below) => cwd = facts.below,
             Item::Cwd(Dir::Scratch) => cwd = facts.scratch,
             Item::CwdFd(number) => {
@@ -370,11 +378,13 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
                 model.must_if(resource > 15, Step::Rlimit);
                 let (_, hard) = if resource > 15 { (0, 0) } else { sys::limit(resource) };
                 model.may_if(value > hard, &[Step::Rlimit]);
-                let several =
-                    look.has(|item| matches!(item, Item::Rlimit(r, v) if *r == resource && *v != value));
+                let several = look.has(
+                    |item| matches!(item, Item::Rlimit(r, v) if *r == resource && *v != value),
+                );
                 model.may_if(several, &[Step::Rlimit]);
                 if !several {
-                    model.expect(&format!("rlimit/{resource}"), format_args!("{value:x}:{value:x}"));
+                    model
+                        .expect(&format!("rlimit/{resource}"), format_args!("{value:x}:{value:x}"));
                 }
             }
             Item::Nice(nice) => {
@@ -406,9 +416,14 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
             Item::CoreDump(kinds) => model.expect("coredump", format_args!("{kinds:08x}")),
             Item::Listen(count) => {
                 let kept = |number: i32| {
-                    look.has(|item| !matches!(item, Item::Close { .. }) && named(item) == Some(number))
+                    look.has(|item| {
+                        !matches!(item, Item::Close { .. }) && named(item) == Some(number)
+                    })
                 };
-                model.must_if((3..3 + i32::from(count)).any(|number| !kept(number)), Step::ListenFds);
+                model.must_if(
+                    (3..3 + i32::from(count)).any(|number| !kept(number)),
+                    Step::ListenFds,
+                );
                 model.may_if((look.new | joined) & libc::CLONE_NEWPID != 0, &[Step::ListenFds]);
                 model.expect("listen", count);
                 environment = environment.map(|variables| variables + 2);
@@ -467,12 +482,14 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
                     Does::Fails => model.must(Step::Hook),
                     Does::Exits if is_command => {
                         model.may(&[Step::Child]);
-                        model.status = Some(3);
+                        model.ends.push(3);
                     }
+                    // The init of a PID namespace is beyond its own signals.
+                    Does::Dies if look.makes(libc::CLONE_NEWPID) => model.may(&[Step::Child]),
                     Does::Exits | Does::Dies => model.must(Step::Child),
                     Does::Panics if is_command => {
                         model.may(&[Step::Child, Step::Hook]);
-                        model.status = Some(-libc::SIGABRT);
+                        model.ends.push(-libc::SIGABRT);
                     }
                     _ => {}
                 }
@@ -501,11 +518,34 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
     }
 
     program(&mut model, &look, facts, cwd, &table);
+    let kernel = case.items.iter().find_map(|item| match item {
+        Item::Kernel(kernel) => Some(*kernel),
+        _ => None,
+    });
+    let lacks = |feature| kernel.is_some_and(|kernel| !kernel.has(feature));
+    // One that was killed before it executed its program looks like one that was killed after.
+    if lacks(Feature::NoExitSignal) && model.must.remove(&Step::Child) {
+        model.may(&[Step::Child]);
+        model.ends.extend([3, -libc::SIGKILL, -libc::SIGSYS]);
+    }
+    // What tells of the exec is not closed, so all is marked instead, and there until then.
+    let marks = look.has(|item| matches!(item, Item::ExecFd)) || lacks(Feature::NoExitSignal);
+    let closes_from = look.has(|item| matches!(item, Item::Posix(Action::CloseFrom(_))));
+    let is_marked = marks && closes_from;
+    if is_marked {
+        for step in [Step::FileAction, Step::CurrentDir, Step::Landlock] {
+            if model.must.remove(&step) {
+                model.may(&[step]);
+            }
+        }
+    }
 
     model.must_if(to_default & to_ignore & !(1 << 8 | 1 << 18) != 0, Step::SignalAction);
     model.may_if(to_default & to_ignore != 0, &[Step::SignalAction]);
-    model.expect("fds", open_list(&table));
-    model.expect("cwd", file(cwd));
+    if !is_marked {
+        model.expect("fds", open_list(&table));
+        model.expect("cwd", file(cwd));
+    }
     model.expect("root", file(facts.root));
     model.expect("umask", format_args!("{umask:o}"));
     model.expect("mask", format_args!("{mask:x}"));
@@ -561,11 +601,33 @@ fn file((device, inode): (u64, u64)) -> String {
 /// What a child in a new user namespace may find that it may not do.
 fn privileged_steps(model: &mut Model) {
     model.may(&[
-        Step::Groups, Step::Gid, Step::Uid, Step::Root, Step::Nice, Step::IoPriority,
-        Step::OomScoreAdj, Step::Open, Step::Exec, Step::Cgroup, Step::Hostname, Step::Loopback,
-        Step::FileSystem, Step::NewNamespaces, Step::Clone, Step::UidMap, Step::GidMap, Step::Rlimit,
-        Step::FileAction, Step::CurrentDir, Step::SetTid, Step::Scheduler, Step::Affinity, Step::Mode,
-        Step::ListenFds, Step::CoredumpFilter, Step::ControllingTerminal,
+        Step::Groups,
+        Step::Gid,
+        Step::Uid,
+        Step::Root,
+        Step::Nice,
+        Step::IoPriority,
+        Step::OomScoreAdj,
+        Step::Open,
+        Step::Exec,
+        Step::Cgroup,
+        Step::Hostname,
+        Step::Loopback,
+        Step::FileSystem,
+        Step::NewNamespaces,
+        Step::Clone,
+        Step::UidMap,
+        Step::GidMap,
+        Step::Rlimit,
+        Step::FileAction,
+        Step::CurrentDir,
+        Step::SetTid,
+        Step::Scheduler,
+        Step::Affinity,
+        Step::Mode,
+        Step::ListenFds,
+        Step::CoredumpFilter,
+        Step::ControllingTerminal,
     ]);
 }
 
@@ -578,9 +640,13 @@ fn surroundings(model: &mut Model, look: &Look<'_>, facts: &Facts) {
         facts.refused_late && keeps_plan,
         &[Step::Clone, Step::CloseOthers, Step::Stub, Step::Pidfd, Step::Child],
     );
+    let refuses_stub = facts.refuses(libc::SYS_memfd_create) || facts.refuses(libc::SYS_execveat);
+    model.may_if(keeps_plan && refuses_stub, &[Step::Stub]);
+    let closes_from = look.has(|item| matches!(item, Item::Posix(Action::CloseFrom(_))));
+    model.may_if(facts.refused_late && keeps_plan && closes_from, &[Step::FileAction]);
     if facts.group_storm {
         model.may(&[Step::Child]);
-        model.status = Some(-libc::SIGUSR1);
+        model.ends.extend([-libc::SIGUSR1, -libc::SIGUSR2, -libc::SIGRTMIN() - 3]);
     }
 }
 
@@ -656,7 +722,10 @@ fn descriptors(
             Action::Fchdir(number) => match table.get(&number) {
                 Some((Some(identity), _)) if *identity == facts.below => cwd = *identity,
                 Some((Some(identity), _))
-                    if facts.table.get(&fd::CGROUP).is_some_and(|(cgroup, _)| *cgroup == Some(*identity)) =>
+                    if facts
+                        .table
+                        .get(&fd::CGROUP)
+                        .is_some_and(|(cgroup, _)| *cgroup == Some(*identity)) =>
                 {
                     cwd = *identity;
                 }

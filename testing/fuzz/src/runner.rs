@@ -77,7 +77,9 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         _busy: busy,
     };
     if cfg!(panic = "abort") {
-        println!("fuzz: hooks do not panic in this build, which cannot unwind: --profile fuzz does");
+        println!(
+            "fuzz: hooks do not panic in this build, which cannot unwind: --profile fuzz does"
+        );
     }
     let start = Instant::now();
     let found = match arguments.case {
@@ -159,7 +161,11 @@ impl Runner<'_> {
     /// One case alone.
     fn one(&mut self, case: u64) -> usize {
         let kind = self.arguments.kind;
-        let from = if self.arguments.with_those_before { case / kind.batch() * kind.batch() } else { case };
+        let from = if self.arguments.with_those_before {
+            case / kind.batch() * kind.batch()
+        } else {
+            case
+        };
         let (without, part) = (self.arguments.without.clone(), self.arguments.part);
         let job = Job { kind, from, to: case + 1, without, part };
         match self.alone(job, Duration::from_secs(self.arguments.deadline)) {
@@ -173,18 +179,20 @@ impl Runner<'_> {
 
     /// Appends the jobs of a round: a round has as many cases as the arguments say.
     fn fill(&self, queue: &mut VecDeque<Job>, round: u64) {
-        let mut lists = [(Kind::Spawn, self.arguments.spawns), (Kind::Compile, self.arguments.compiles)]
-            .map(|(kind, count)| {
-                let (first, last) = (round * count, (round + 1) * count);
-                let mut jobs = VecDeque::new();
-                let mut from = first;
-                while from < last {
-                    let to = ((from / kind.batch() + 1) * kind.batch()).min(last);
-                    jobs.push_back(Job { kind, from, to, without: Vec::new(), part: 0 });
-                    from = to;
-                }
-                jobs
-            });
+        let mut lists =
+            [(Kind::Spawn, self.arguments.spawns), (Kind::Compile, self.arguments.compiles)].map(
+                |(kind, count)| {
+                    let (first, last) = (round * count, (round + 1) * count);
+                    let mut jobs = VecDeque::new();
+                    let mut from = first;
+                    while from < last {
+                        let to = ((from / kind.batch() + 1) * kind.batch()).min(last);
+                        jobs.push_back(Job { kind, from, to, without: Vec::new(), part: 0 });
+                        from = to;
+                    }
+                    jobs
+                },
+            );
         let [spawns, compiles] = &mut lists;
         queue.append(compiles);
         queue.append(spawns);
@@ -196,7 +204,9 @@ impl Runner<'_> {
             let fd = sys::anonymous_file();
             (fd, sys::shared_page(fd))
         });
-        for word in [&progress.case, &progress.done, &progress.phase, &progress.succeeded, &progress.failed] {
+        for word in
+            [&progress.case, &progress.done, &progress.phase, &progress.succeeded, &progress.failed]
+        {
             word.store(0, Ordering::Relaxed);
         }
         progress.case.store(job.from, Ordering::Relaxed);
@@ -294,10 +304,14 @@ impl Runner<'_> {
     fn say(&mut self, finding: Finding) {
         let Finding { job, case, text } = finding;
         let kind = if job.kind == Kind::Spawn { "spawn" } else { "compile" };
-        println!("\nfuzz: FINDING in {kind} case {case} of seed {}\n{}", self.seed, text.trim_end());
+        println!(
+            "\nfuzz: FINDING in {kind} case {case} of seed {}\n{}",
+            self.seed,
+            text.trim_end()
+        );
         let part = text
             .lines()
-            .find_map(|line| line.split_once(", part ")?.1.split(':').next()?.parse().ok())
+            .find_map(|line| line.strip_prefix("in part ")?.split(':').next()?.parse().ok())
             .unwrap_or(0);
         let deadline = Duration::from_secs(self.arguments.deadline.min(10));
         let alone = Job { from: case, to: case + 1, without: Vec::new(), part, kind: job.kind };
@@ -308,7 +322,9 @@ impl Runner<'_> {
         let binary = "cargo run --profile fuzz -p rawspawn-fuzz --";
         let command = format!("{binary} --seed {} --kind {kind} --case {case}", self.seed);
         let Some(again) = again else {
-            println!("alone it passed three times; with those before it: {command} --with-those-before");
+            println!(
+                "alone it passed three times; with those before it: {command} --with-those-before"
+            );
             return;
         };
         let items: usize = again
@@ -321,13 +337,19 @@ impl Runner<'_> {
         let end = Instant::now() + Duration::from_secs(60);
         for item in (0..items).filter(|_| Instant::now() < end) {
             let fewer: Vec<usize> = without.iter().copied().chain([item]).collect();
-            if let Some(finding) = self.alone(Job { without: fewer.clone(), ..alone.clone() }, deadline) {
+            if let Some(finding) =
+                self.alone(Job { without: fewer.clone(), ..alone.clone() }, deadline)
+            {
                 without = fewer;
                 small = Some(finding);
             }
         }
         let list: Vec<_> = without.iter().map(usize::to_string).collect();
-        let rest = if without.is_empty() { String::new() } else { format!(" --part {part} --without {}", list.join(",")) };
+        let rest = if without.is_empty() {
+            String::new()
+        } else {
+            format!(" --part {part} --without {}", list.join(","))
+        };
         if let Some(small) = small {
             println!("as small as it gets:\n{}", small.text.trim_end());
         }
@@ -345,7 +367,8 @@ impl Runner<'_> {
 
     /// Ends whoever has lost their worker.
     fn end_orphans(&self) {
-        let ours: Vec<i32> = self.running.iter().chain(&self.aside).map(|worker| worker.child.id() as i32).collect();
+        let ours: Vec<i32> =
+            self.running.iter().chain(&self.aside).map(|worker| worker.child.id() as i32).collect();
         for pid in children(std::process::id() as i32) {
             if !ours.contains(&pid) {
                 sys::kill(pid, libc::SIGKILL);
@@ -386,7 +409,8 @@ fn stuck(worker: &Running, deadline: Duration) -> String {
                 let text = fs::read_to_string(task.path().join(name)).unwrap_or_default();
                 text.trim().to_owned()
             };
-            let state = of("status").lines().find(|line| line.starts_with("State")).map(str::to_owned);
+            let state =
+                of("status").lines().find(|line| line.starts_with("State")).map(str::to_owned);
             let line = format!(
                 "\n  {} {} {} in {} (call {})",
                 task.file_name().display(),

@@ -13,13 +13,38 @@ pub(crate) struct State(BTreeMap<String, String>);
 
 /// The lines of `/proc/thread-self/status` that a spawn could change.
 const STATUS: [&str; 20] = [
-    "Name", "Umask", "TracerPid", "Uid", "Gid", "Groups", "NSpid", "NSsid", "NSpgid", "Threads",
-    "SigIgn", "SigCgt", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp",
+    "Name",
+    "Umask",
+    "TracerPid",
+    "Uid",
+    "Gid",
+    "Groups",
+    "NSpid",
+    "NSsid",
+    "NSpgid",
+    "Threads",
+    "SigIgn",
+    "SigCgt",
+    "CapInh",
+    "CapPrm",
+    "CapEff",
+    "CapBnd",
+    "CapAmb",
+    "NoNewPrivs",
+    "Seccomp",
     "Cpus_allowed",
 ];
 
 const NAMESPACES: [&str; 10] = [
-    "cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "time_for_children", "user",
+    "cgroup",
+    "ipc",
+    "mnt",
+    "net",
+    "pid",
+    "pid_for_children",
+    "time",
+    "time_for_children",
+    "user",
     "uts",
 ];
 
@@ -39,7 +64,10 @@ impl State {
         }
         for name in NAMESPACES {
             let link = fs::read_link(format!("/proc/thread-self/ns/{name}"));
-            put(name, link.map_or_else(|error| error.to_string(), |link| link.display().to_string()));
+            put(
+                name,
+                link.map_or_else(|error| error.to_string(), |link| link.display().to_string()),
+            );
         }
         for (name, option) in [
             ("dumpable", libc::PR_GET_DUMPABLE),
@@ -74,7 +102,10 @@ impl State {
             if let Some((descriptor, file)) = sys::flags(fd) {
                 let identity = sys::identity(fd);
                 let place = sys::offset(fd);
-                put(&format!("descriptor {fd}"), format!("{descriptor} {file:o} {identity:x?} {place}"));
+                put(
+                    &format!("descriptor {fd}"),
+                    format!("{descriptor} {file:o} {identity:x?} {place}"),
+                );
             }
         }
         for (name, held) in world.locks() {
@@ -95,7 +126,10 @@ impl State {
         }
         for name in ["cwd", "root"] {
             let link = fs::read_link(format!("/proc/self/{name}"));
-            put(name, link.map_or_else(|error| error.to_string(), |link| link.display().to_string()));
+            put(
+                name,
+                link.map_or_else(|error| error.to_string(), |link| link.display().to_string()),
+            );
         }
         put("subreaper", sys::prctl_out(libc::PR_GET_CHILD_SUBREAPER).to_string());
         put("session and group", format!("{:?}", sys::groups()));

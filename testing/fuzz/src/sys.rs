@@ -233,7 +233,10 @@ fn reap_by_waitid(pid: i32, options: c_int) -> Option<(i32, c_int)> {
             let status = unsafe { info.si_status() };
             // SAFETY: As above.
             let pid = unsafe { info.si_pid() };
-            return Some((pid, if info.si_code == libc::CLD_EXITED { status << 8 } else { status }));
+            return Some((
+                pid,
+                if info.si_code == libc::CLD_EXITED { status << 8 } else { status },
+            ));
         }
         if errno() != libc::EINTR {
             return None;
@@ -288,8 +291,7 @@ pub(crate) fn ruleset() -> Option<RawFd> {
 
 /// Installs a seccomp filter, for all threads.
 pub(crate) fn install(program: &mut [libc::sock_filter]) -> Answer {
-    let program =
-        libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     let flags = libc::SECCOMP_FILTER_FLAG_TSYNC;
     let mode = libc::SECCOMP_SET_MODE_FILTER;
     // SAFETY: The kernel reads the program, which is live.
@@ -300,9 +302,11 @@ pub(crate) fn install(program: &mut [libc::sock_filter]) -> Answer {
 /// allocation.
 pub(crate) fn keep_to_the_heap() {
     #[cfg(target_env = "gnu")]
-    for (option, value) in
-        [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, 1 << 30), (libc::M_TRIM_THRESHOLD, 1 << 30)]
-    {
+    for (option, value) in [
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_MMAP_THRESHOLD, 1 << 30),
+        (libc::M_TRIM_THRESHOLD, 1 << 30),
+    ] {
         // SAFETY: Numbers.
         unsafe { libc::mallopt(option, value) };
     }
@@ -363,12 +367,16 @@ pub(crate) fn unlocked_pty(pty: RawFd) -> Option<String> {
 
 /// Forks a child that ends at once, and waits for that.
 pub(crate) fn fork_and_reap() {
+    // No handler of ours is to run there.
+    let before = mask();
+    set_mask(u64::MAX);
     // SAFETY: The child calls nothing but `_exit`.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: Ends the child.
         unsafe { libc::_exit(0) };
     }
+    set_mask(before);
     if pid > 0 {
         reap(pid, 0);
     }

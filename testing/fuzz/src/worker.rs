@@ -125,9 +125,7 @@ impl Surroundings {
         };
         match task.kind {
             Kind::Spawn => all,
-            Kind::Compile => {
-                Self { storm: Storm::None, helpers: 0, refused: Vec::new(), ..all }
-            }
+            Kind::Compile => Self { storm: Storm::None, helpers: 0, refused: Vec::new(), ..all },
         }
     }
 }
@@ -184,22 +182,29 @@ pub(crate) fn run(task: Task) -> usize {
         sys::handle(signal, on_signal as *const () as usize, flags);
     }
     sys::set_mask(around.mask);
+    let facts = RwLock::new(Facts::new(&world));
+    let shared = Arc::new(Shared { task, world, facts, progress });
+    let helpers: Vec<_> =
+        (1..=around.helpers).map(|part| helper(Arc::clone(&shared), part)).collect();
+    if around.storm != Storm::None {
+        let target = if around.storm == Storm::Group { 0 } else { std::process::id() as i32 };
+        let (send, begun) = channel();
+        std::thread::spawn(move || {
+            let _ = send.send(());
+            storm(target, signals);
+        });
+        let _ = begun.recv();
+    }
+    // Not before there are the threads, which the C library makes by clone3.
     let early = around.filter_at == 0;
     if early && !around.refused.is_empty() {
         filter::install(&around.refused);
     }
     warm_up(early);
-    let facts = RwLock::new(Facts::new(&world));
-    let shared = Arc::new(Shared { task, world, facts, progress });
+    // By now the C library ignores no signal of its own.
     shared.set_facts(&around, early);
-    let helpers: Vec<_> = (1..=around.helpers).map(|part| helper(Arc::clone(&shared), part)).collect();
-    if around.storm != Storm::None {
-        let target = if around.storm == Storm::Group { 0 } else { std::process::id() as i32 };
-        std::thread::spawn(move || storm(target, signals));
-    }
     // What is mapped late is mapped by now.
     let _ = State::of_process(&shared.world);
-    std::thread::sleep(Duration::from_millis(2));
     shared.cases(&around, &helpers)
 }
 
@@ -240,18 +245,32 @@ type Order = (Sender<(u64, Sender<Vec<String>>)>, ());
 fn helper(shared: Arc<Shared>, part: u64) -> Order {
     type Orders = Receiver<(u64, Sender<Vec<String>>)>;
     let (send, orders): (_, Orders) = channel();
+    let (begin, begun) = channel();
     std::thread::spawn(move || {
-        let before = State::of_thread();
+        let _ = begin.send(());
+        let mut before = None;
         while let Ok((number, results)) = orders.recv() {
+            // By now all threads are there.
+            let before = before.get_or_insert_with(State::of_thread);
             let mut found = shared.spawn_case(number, part);
             let changes = before.changes(&State::of_thread());
-            found.extend(changes.into_iter().map(|change| {
-                // A filter that came later, for all threads.
-                format!("the thread is not as it was: {change}")
-            }).filter(|change| !change.contains("Seccomp") && !change.contains("NoNewPrivs") && !change.contains("no_new_privs")));
+            found.extend(
+                changes
+                    .into_iter()
+                    .map(|change| {
+                        // A filter that came later, for all threads.
+                        format!("the thread is not as it was: {change}")
+                    })
+                    .filter(|change| {
+                        !change.contains("Seccomp")
+                            && !change.contains("NoNewPrivs")
+                            && !change.contains("no_new_privs")
+                    }),
+            );
             let _ = results.send(found);
         }
     });
+    let _ = begun.recv();
     (send, ())
 }
 
@@ -297,12 +316,17 @@ impl Shared {
             if task.kind == Kind::Spawn || number + 1 == task.to {
                 self.phase(4);
                 let changes = before.changes(&State::of_process(&self.world));
-                found.extend(changes.into_iter().map(|change| {
-                    format!("the parent is not as it was: {change}")
-                }));
+                found.extend(
+                    changes
+                        .into_iter()
+                        .map(|change| format!("the parent is not as it was: {change}")),
+                );
                 if self.progress.strayed.swap(0, Ordering::Relaxed) != 0 {
                     found.push("a handler of the parent's ran in a child".into());
                 }
+            }
+            if let Ok(facts) = self.facts.read() {
+                found.retain(|finding| !masked::is_known(None, &facts, finding));
             }
             self.progress.done.fetch_add(1, Ordering::Relaxed);
             if !found.is_empty() {
@@ -315,6 +339,10 @@ impl Shared {
 
     fn say(&self, number: u64, around: &Surroundings, found: &[String]) {
         let mut text = String::new();
+        for part in 0..=around.helpers {
+            let case = doors::fit(self.case(number, part), around.helpers > 0);
+            let _ = writeln!(text, "case {number}, part {part}: {case:?}");
+        }
         for line in found {
             text.push_str(line);
             text.push('\n');
@@ -327,7 +355,12 @@ impl Shared {
 
     fn case(&self, number: u64, part: u64) -> Case {
         let kind = if self.task.kind == Kind::Spawn { 0 } else { 1 };
-        let case = Case::random(&mut case::numbers(self.task.seed, kind, number, part));
+        let mut case = Case::random(&mut case::numbers(self.task.seed, kind, number, part));
+        let has_kernel = case.items.iter().any(|item| matches!(item, Item::Kernel(_)));
+        if self.task.kind == Kind::Compile && !has_kernel {
+            let rng = &mut case::numbers(self.task.seed, 3, number, part);
+            case.items.push(Item::Kernel(case::kernel(rng)));
+        }
         if part == self.task.part { case.without(&self.task.without) } else { case }
     }
 
@@ -352,15 +385,17 @@ impl Shared {
         self.phase(2);
         let (outcomes, written) = doors::through(&case, &self.world, &facts, &model.expects);
         self.phase(3);
-        let judge = Judge { case: &case, facts: &facts, model: &model, written, shared: self, number };
-        let mut found: Vec<String> = outcomes.into_iter().filter_map(|one| judge.objection(one)).collect();
+        let judge =
+            Judge { case: &case, facts: &facts, model: &model, written, shared: self, number };
+        let mut found: Vec<String> =
+            outcomes.into_iter().filter_map(|one| judge.objection(one)).collect();
         if let Door::All { panics: Some(_), .. } = case.door {
             // What was started before the panic, and has no handle.
             while sys::reap(-1, 0).is_some() {}
         }
-        found.retain(|finding| !masked::is_known(&case, &facts, finding));
-        if !found.is_empty() {
-            found.insert(0, format!("case {number}, part {part}: {case:?}"));
+        found.retain(|finding| !masked::is_known(Some(&case), &facts, finding));
+        if part > 0 {
+            found.iter_mut().for_each(|finding| *finding = format!("in part {part}: {finding}"));
         }
         found
     }
@@ -368,17 +403,13 @@ impl Shared {
     /// One case of compiling: what is wrong with it.
     fn compile_case(&self, number: u64) -> Vec<String> {
         let Ok(facts) = self.facts.read() else { return Vec::new() };
-        let mut case = self.case(number, 0);
-        let rng = &mut case::numbers(self.task.seed, 3, number, 0);
-        if !case.items.iter().any(|item| matches!(item, Item::Kernel(_))) {
-            case.items.push(Item::Kernel(case::kernel(rng)));
-        }
+        let case = self.case(number, 0);
         let (objection, _) = doors::with_request(&case, &self.world, &facts, &[], |request| {
             std::panic::catch_unwind(AssertUnwindSafe(|| compile(request, number)))
                 .unwrap_or_else(|_| Some("it panicked".into()))
         });
-        let found = objection.filter(|finding| !masked::is_known(&case, &facts, finding));
-        found.map_or_else(Vec::new, |finding| vec![format!("case {number}: {case:?}"), finding])
+        let found = objection.filter(|finding| !masked::is_known(Some(&case), &facts, finding));
+        found.into_iter().collect()
     }
 }
 
@@ -457,7 +488,7 @@ impl Judge<'_> {
             }
             // Dropped: one that failed has been reaped. Forgotten: it has the status of such.
             Outcome::Pid(pid) => match sys::reap(pid, 0).map(|(_, status)| ended(status)) {
-                None | Some(127) => {
+                None | Some(127 | i32::MIN..0) => {
                     progress.failed.fetch_add(1, Ordering::Relaxed);
                     return None;
                 }
@@ -474,7 +505,11 @@ impl Judge<'_> {
             Outcome::Panicked => {
                 let hook = Item::ParentHook(ParentHook::Panics);
                 let is_planned = matches!(self.case.door, Door::All { panics: Some(_), .. })
-                    || self.case.items.iter().any(|item| format!("{item:?}") == format!("{hook:?}"));
+                    || self
+                        .case
+                        .items
+                        .iter()
+                        .any(|item| format!("{item:?}") == format!("{hook:?}"));
                 progress.failed.fetch_add(1, Ordering::Relaxed);
                 return (!is_planned).then(|| "it panicked".into());
             }
@@ -502,14 +537,12 @@ impl Judge<'_> {
     /// A child that has ended.
     fn ran(&self, status: Option<i32>) -> Option<String> {
         if let Some(objection) = self.model.objection(Ok(())) {
-            let by_hook = status.is_some() && status == self.model.status;
-            return (!by_hook).then(|| format!("{objection}; status {status:?}"));
+            let is_allowed = status.is_some_and(|status| self.model.ends.contains(&status));
+            return (!is_allowed).then(|| format!("{objection}; status {status:?}"));
         }
         match status {
             Some(0) => None,
-            Some(status) if Some(status) == self.model.status => None,
-            Some(-12 | -10) if self.facts.group_storm => None,
-            Some(status) if self.facts.group_storm && status == -(libc::SIGRTMIN() + 3) => None,
+            Some(status) if self.model.ends.contains(&status) => None,
             Some(status @ 10..100) => {
                 let place = usize::try_from(status - 12).unwrap_or(usize::MAX);
                 let told = self.model.expects.get(place);

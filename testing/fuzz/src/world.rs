@@ -120,6 +120,8 @@ impl World {
             mode(&path, 0o666);
             path
         };
+        // Of another user, whose pid came round again.
+        let _ = fs::remove_file(dir.join(format!("created/new-{pid}")));
         let place = |fd: i32, from: i32| {
             if from >= 0 {
                 let _ = sys::dup_to(from, fd, cloexec >> (fd % 64) & 1 == 1);
