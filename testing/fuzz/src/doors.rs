@@ -19,7 +19,7 @@ use rawspawn::{
 
 use crate::case::{self, Action, Caps, Case, Dir, Does, Door, File, Item, Program, Seccomp};
 use crate::model::Facts;
-use crate::world::{World, c_path, fd};
+use crate::world::{NOT_OPEN, World, c_path, fd};
 use crate::{filter, sys};
 
 /// What came of one spawn.
@@ -464,14 +464,15 @@ fn filter_of(which: Seccomp) -> &'static [rawspawn::Filter] {
 }
 
 /// A case as its door can have it.
-pub(crate) fn fit(mut case: Case, threads: bool) -> Case {
+pub(crate) fn fit(mut case: Case, facts: &Facts) -> Case {
+    let threads = facts.threads;
     let door = case.door;
     let keeps = |item: &Item| match door {
         // Whoever forgets a handle forgets its descriptors too.
         Door::StartForgotten => !matches!(item, Item::Pidfd | Item::ExecFd),
         // One hook, one stack.
         Door::All { .. } => !matches!(item, Item::Hook(hook) if hook.shares),
-        Door::Command => for_command(item),
+        Door::Command => for_command(item, facts),
         _ => true,
     };
     case.items.retain(keeps);
@@ -485,8 +486,9 @@ pub(crate) fn fit(mut case: Case, threads: bool) -> Case {
         case.program = Program::Absolute;
     }
     if threads {
-        // The lowest numbers are whatever another thread has just opened.
-        case.change_numbers(&|number| if (12..20).contains(&number) { 1400 } else { number });
+        // Low numbers are whatever another thread has just opened.
+        let low = |number: &i32| *number < 70 && NOT_OPEN.contains(number);
+        case.change_numbers(&|number| if low(&number) { 1400 } else { number });
     }
     // One pid, one child.
     if matches!(case.door, Door::All { .. }) || threads {
@@ -497,16 +499,16 @@ pub(crate) fn fit(mut case: Case, threads: bool) -> Case {
 }
 
 /// Whether `Command` has the option.
-fn for_command(item: &Item) -> bool {
+fn for_command(item: &Item, facts: &Facts) -> bool {
     // A copy of the file with the record lock would lose that when it is closed, which is here.
     let is_free = |number: i32| ![fd::LOCKED, fd::PROBE, 700].contains(&number);
     match *item {
         Item::Map { parent_fd, child_fd } => {
-            is_free(parent_fd) && child_fd > 2 && sys::flags(parent_fd).is_some()
+            is_free(parent_fd) && child_fd > 2 && facts.has_open(parent_fd)
         }
         Item::Open { child_fd, .. } => child_fd > 2,
-        Item::Landlock(number) => number == fd::RULESET && sys::flags(number).is_some(),
-        Item::Cgroup(number) => number == fd::CGROUP && sys::flags(number).is_some(),
+        Item::Landlock(number) => number == fd::RULESET && facts.has_open(number),
+        Item::Cgroup(number) => number == fd::CGROUP && facts.has_open(number),
         Item::Posix(_)
         | Item::PosixSession
         | Item::PosixGroup
@@ -574,47 +576,55 @@ fn command(case: &Case, world: &World, expects: &[String]) -> Outcome {
                 };
                 command.open(child_fd, name, flags, 0o666);
             }
-            Item::Inherit => drop(command.other_fds(OtherFds::Inherit)),
-            Item::Cwd(which) => drop(command.current_dir(dir(which))),
-            Item::Umask(mask) => drop(command.umask(mask)),
-            Item::Session => drop(command.setsid(true)),
-            Item::Group(group) => drop(command.process_group(group)),
-            Item::Terminal(number) => drop(command.controlling_terminal(number)),
-            Item::Foreground(number) => drop(command.foreground(number)),
-            Item::DeathSignal(signal) => drop(command.parent_death_signal(signal)),
-            Item::NoNewPrivs => drop(command.no_new_privs(true)),
-            Item::Mask(signals) => drop(command.signal_mask(SigSet::from_bits(signals))),
-            Item::Default(signals) => drop(command.default_signals(SigSet::from_bits(signals))),
-            Item::Ignore(signals) => drop(command.ignore_signals(SigSet::from_bits(signals))),
-            Item::Uid(id) => drop(command.uid(id)),
-            Item::Gid(id) => drop(command.gid(id)),
-            Item::Groups(ref list) => drop(command.groups(list)),
+            Item::Inherit => _ = command.other_fds(OtherFds::Inherit),
+            Item::Cwd(which) => _ = command.current_dir(dir(which)),
+            Item::Umask(mask) => _ = command.umask(mask),
+            Item::Session => _ = command.setsid(true),
+            Item::Group(group) => _ = command.process_group(group),
+            Item::Terminal(number) => _ = command.controlling_terminal(number),
+            Item::Foreground(number) => _ = command.foreground(number),
+            Item::DeathSignal(signal) => _ = command.parent_death_signal(signal),
+            Item::NoNewPrivs => _ = command.no_new_privs(true),
+            Item::Mask(signals) => _ = command.signal_mask(SigSet::from_bits(signals)),
+            Item::Default(signals) => _ = command.default_signals(SigSet::from_bits(signals)),
+            Item::Ignore(signals) => _ = command.ignore_signals(SigSet::from_bits(signals)),
+            Item::Uid(id) => _ = command.uid(id),
+            Item::Gid(id) => _ = command.gid(id),
+            Item::Groups(ref list) => _ = command.groups(list),
             Item::Capabilities(Caps::Bounding(set)) => {
                 let capabilities = Capabilities::KEPT.bounding(CapSet::from_bits(set));
                 command.capabilities(capabilities);
             }
-            Item::Seccomp(which) => drop(command.seccomp(filter_of(which))),
-            Item::Landlock(number) => drop(copy(number).map(|fd| command.landlock(fd))),
-            Item::Cgroup(number) => drop(copy(number).map(|fd| command.cgroup(fd))),
-            Item::Rlimit(resource, value) => {
-                drop(command.rlimit(Rlimit::new(resource, value, value)))
+            Item::Seccomp(which) => _ = command.seccomp(filter_of(which)),
+            Item::Landlock(number) => {
+                if let Some(fd) = copy(number) {
+                    command.landlock(fd);
+                }
             }
-            Item::Nice(nice) => drop(command.nice(nice)),
-            Item::Scheduler => drop(command.scheduler(Scheduler::new(libc::SCHED_BATCH, 0))),
-            Item::Affinity(cpus) => drop(command.affinity(&[cpus])),
-            Item::IoPriority(priority) => drop(command.ioprio(priority)),
-            Item::OomScore(score) => drop(command.oom_score_adj(score)),
-            Item::Slack(nanos) => drop(command.timer_slack(nanos)),
-            Item::Subreaper => drop(command.subreaper(true)),
-            Item::CoreDump(kinds) => drop(command.coredump_filter(kinds)),
-            Item::ShFallback => drop(command.sh_fallback(true)),
-            Item::Busy(times) => drop(command.retry_busy(times)),
-            Item::Modes(modes) => drop(command.modes(modes)),
-            Item::Kernel(kernel) => drop(command.kernel(kernel)),
+            Item::Cgroup(number) => {
+                if let Some(fd) = copy(number) {
+                    command.cgroup(fd);
+                }
+            }
+            Item::Rlimit(resource, value) => {
+                command.rlimit(Rlimit::new(resource, value, value));
+            }
+            Item::Nice(nice) => _ = command.nice(nice),
+            Item::Scheduler => _ = command.scheduler(Scheduler::new(libc::SCHED_BATCH, 0)),
+            Item::Affinity(cpus) => _ = command.affinity(&[cpus]),
+            Item::IoPriority(priority) => _ = command.ioprio(priority),
+            Item::OomScore(score) => _ = command.oom_score_adj(score),
+            Item::Slack(nanos) => _ = command.timer_slack(nanos),
+            Item::Subreaper => _ = command.subreaper(true),
+            Item::CoreDump(kinds) => _ = command.coredump_filter(kinds),
+            Item::ShFallback => _ = command.sh_fallback(true),
+            Item::Busy(times) => _ = command.retry_busy(times),
+            Item::Modes(modes) => _ = command.modes(modes),
+            Item::Kernel(kernel) => _ = command.kernel(kernel),
             Item::Environment(Some(count)) => {
                 command.env_clear().envs((0..count).map(|number| (format!("V{number}"), "1")));
             }
-            Item::ParentHook(does) => drop(command.parent_hook(static_hook(does))),
+            Item::ParentHook(does) => _ = command.parent_hook(static_hook(does)),
             Item::Hook(hook) => {
                 // SAFETY: What the closure does in a copy of a process with threads is to end, to
                 // fail, or to panic, which is what is tried here.

@@ -119,12 +119,18 @@ impl Facts {
         self.capabilities
     }
 
+    /// Whether the worker has the descriptor.
+    pub(crate) fn has_open(&self, number: i32) -> bool {
+        self.table.contains_key(&number)
+    }
+
     /// Whether a filter refuses the call.
     pub(crate) fn refuses(&self, call: i64) -> bool {
         self.refused.iter().any(|refused| refused.call == call)
     }
 }
 
+const DAC_OVERRIDE: u32 = 1;
 const SETGID: u32 = 6;
 const SETUID: u32 = 7;
 const SETPCAP: u32 = 8;
@@ -220,6 +226,18 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
     let inherits = look.has(|item| matches!(item, Item::Inherit));
 
     surroundings(&mut model, &look, facts);
+    // Made with no rights at all, and to be opened again.
+    let is_created = |item: &Item| {
+        matches!(
+            item,
+            Item::Open { file: File::Created, .. } | Item::Posix(Action::Open(_, File::Created))
+        )
+    };
+    let is_masked = look.has(|item| matches!(item, Item::Umask(_)));
+    model.may_if(
+        !facts.can(DAC_OVERRIDE) && is_masked && look.has(is_created),
+        &[Step::Open, Step::FileAction],
+    );
     let (table, mut cwd) = descriptors(&mut model, &look, facts, inherits);
     let mut umask = facts.umask;
     let mut mask = facts.mask;
@@ -631,10 +649,20 @@ fn privileged_steps(model: &mut Model) {
     ]);
 }
 
+/// Whether what is compiled once is spawned without a second try.
+fn keeps_plan(door: Door) -> bool {
+    matches!(door, Door::Plan | Door::Owned | Door::OwnedStart | Door::All { .. })
+}
+
 /// What filters and signals may do to any request.
 fn surroundings(model: &mut Model, look: &Look<'_>, facts: &Facts) {
-    let keeps_plan =
-        matches!(look.case.door, Door::Plan | Door::Owned | Door::OwnedStart | Door::All { .. });
+    let keeps_plan = keeps_plan(look.case.door);
+    // What a hook has done it does not do again.
+    let has_hook = look.has(|item| matches!(item, Item::Hook(_) | Item::ParentHook(_)));
+    model.may_if(
+        facts.refused_late && has_hook,
+        &[Step::CloseOthers, Step::NewNamespaces, Step::Exec, Step::Stub],
+    );
     // A plan promises no second try.
     model.may_if(
         facts.refused_late && keeps_plan,
@@ -660,7 +688,17 @@ fn pinned(model: &mut Model, kernel: rawspawn::Kernel, facts: &Facts) {
     );
     model.may_if(
         !facts.refused.is_empty(),
-        &[Step::Clone, Step::CloseOthers, Step::Pidfd, Step::Stub, Step::Child],
+        &[
+            Step::Clone,
+            Step::CloseOthers,
+            Step::Pidfd,
+            Step::Stub,
+            Step::Child,
+            Step::Exec,
+            Step::FileAction,
+            Step::NewNamespaces,
+            Step::SetTid,
+        ],
     );
 }
 
@@ -826,7 +864,9 @@ fn program(model: &mut Model, look: &Look<'_>, facts: &Facts, cwd: (u64, u64), t
         Program::Search(_) => {}
         Program::Relative => model.must_if(!has_child, Step::Exec),
         Program::Fd => {
-            model.must_if(facts.refuses(libc::SYS_execveat), Step::Exec);
+            // By its path in /proc then; a plan that was made before does not know.
+            let keeps_plan = keeps_plan(look.case.door);
+            model.may_if(facts.refuses(libc::SYS_execveat) && keeps_plan, &[Step::Exec]);
             // Another file may have its number by then.
             let is_other = look.is_target(fd::PROGRAM);
             let is_itself = table.get(&fd::PROGRAM).map(|(identity, _)| *identity)

@@ -81,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             "fuzz: hooks do not panic in this build, which cannot unwind: --profile fuzz does"
         );
     }
+    println!("fuzz: seed {seed}");
     let start = Instant::now();
     let found = match arguments.case {
         Some(case) => runner.one(case),

@@ -123,6 +123,9 @@ impl Surroundings {
             ignored: if rng.random_bool(0.4) { rng.random() } else { 0 },
             restarts: rng.random(),
         };
+        // Where 0 is free, what a thread opens is for a moment the input of another's child.
+        let closed = if all.helpers > 0 { 0 } else { all.closed };
+        let all = Self { closed, ..all };
         match task.kind {
             Kind::Spawn => all,
             Kind::Compile => Self { storm: Storm::None, helpers: 0, refused: Vec::new(), ..all },
@@ -340,7 +343,10 @@ impl Shared {
     fn say(&self, number: u64, around: &Surroundings, found: &[String]) {
         let mut text = String::new();
         for part in 0..=around.helpers {
-            let case = doors::fit(self.case(number, part), around.helpers > 0);
+            let mut case = self.case(number, part);
+            if let (Kind::Spawn, Ok(facts)) = (self.task.kind, self.facts.read()) {
+                case = doors::fit(case, &facts);
+            }
             let _ = writeln!(text, "case {number}, part {part}: {case:?}");
         }
         for line in found {
@@ -380,13 +386,12 @@ impl Shared {
     fn spawn_case(&self, number: u64, part: u64) -> Vec<String> {
         self.phase(1);
         let Ok(facts) = self.facts.read() else { return Vec::new() };
-        let case = doors::fit(self.case(number, part), facts.threads);
+        let case = doors::fit(self.case(number, part), &facts);
         let model = model::model(&case, &facts);
         self.phase(2);
         let (outcomes, written) = doors::through(&case, &self.world, &facts, &model.expects);
         self.phase(3);
-        let judge =
-            Judge { case: &case, facts: &facts, model: &model, written, shared: self, number };
+        let judge = Judge { case: &case, model: &model, written, shared: self, number };
         let mut found: Vec<String> =
             outcomes.into_iter().filter_map(|one| judge.objection(one)).collect();
         if let Door::All { panics: Some(_), .. } = case.door {
@@ -456,7 +461,6 @@ fn compile(request: &Request<'_>, number: u64) -> Option<String> {
 /// Says what is wrong with an outcome.
 struct Judge<'c> {
     case: &'c Case,
-    facts: &'c Facts,
     model: &'c Model,
     written: Option<u64>,
     shared: &'c Shared,
