@@ -321,7 +321,6 @@ fn door(rng: &mut ChaCha8Rng) -> Door {
 
 fn program(rng: &mut ChaCha8Rng) -> Program {
     match rng.random_range(0..40) {
-        0..20 => Program::Absolute,
         20..23 => Program::Relative,
         23..26 => Program::Fd,
         26..28 => Program::Candidates(rng.random_range(0..4)),
@@ -538,7 +537,7 @@ fn one(rng: &mut ChaCha8Rng) -> Item {
         89..91 => Item::Pidfd,
         91 => Item::ExecFd,
         92 => Item::ShFallback,
-        93 => Item::Busy([0, 1, 2, 11][rng.random_range(0..4)]),
+        93 => Item::Busy([0, 1, 2, 5, 11][rng.random_range(0..5)]),
         94 | 95 => Item::Modes(
             [rawspawn::Modes::Vfork, rawspawn::Modes::Fork, rawspawn::Modes::Stub]
                 [rng.random_range(0..3)],

@@ -18,7 +18,7 @@ use rawspawn::{
 };
 
 use crate::case::{self, Action, Caps, Case, Dir, Does, Door, File, Item, Program, Seccomp};
-use crate::model::Facts;
+use crate::facts::Facts;
 use crate::world::{NOT_OPEN, World, c_path, fd};
 use crate::{filter, sys};
 
@@ -68,7 +68,7 @@ impl Paths {
             text: path("text"),
             busy: path("busy"),
             missing: path("missing"),
-            created: path(&format!("created/new-{}", std::process::id())),
+            created: path(&created()),
             scratch: c_path(&world.dir),
             below: path("below"),
             mount: path("mount"),
@@ -93,6 +93,11 @@ impl Paths {
             Dir::Missing => &self.missing,
         }
     }
+}
+
+/// The file that this thread's children make.
+fn created() -> String {
+    format!("created/new-{}", sys::plain(libc::SYS_gettid, [0; 4]).unwrap_or(0))
 }
 
 struct Null(CString);
@@ -325,7 +330,7 @@ pub(crate) fn with_request<T>(
 
     let capabilities = case.items.iter().find_map(|item| match item {
         Item::Capabilities(Caps::Only(set)) => {
-            Some(Capabilities::only(CapSet::from_bits(set & facts.capabilities())))
+            Some(Capabilities::only(CapSet::from_bits(set & facts.capabilities)))
         }
         Item::Capabilities(Caps::Bounding(set)) => {
             Some(Capabilities::KEPT.bounding(CapSet::from_bits(*set)))
@@ -568,10 +573,7 @@ fn command(case: &Case, world: &World, expects: &[String]) -> Outcome {
                 let (name, flags) = match file {
                     File::There => (path("text"), libc::O_RDONLY),
                     File::Missing => (path("missing"), libc::O_RDONLY),
-                    File::Created => {
-                        let name = format!("created/new-{}", std::process::id());
-                        (path(&name), libc::O_RDWR | libc::O_CREAT)
-                    }
+                    File::Created => (path(&created()), libc::O_RDWR | libc::O_CREAT),
                     File::Null => (Path::new("/dev/null").to_owned(), libc::O_RDWR),
                 };
                 command.open(child_fd, name, flags, 0o666);
@@ -682,6 +684,8 @@ pub(crate) fn through(
     facts: &Facts,
     expects: &[String],
 ) -> (Vec<Outcome>, Option<u64>) {
+    // Or what an earlier child has made, with what rights ever, would be there.
+    let _ = std::fs::remove_file(world.dir.join(created()));
     if case.door == Door::Command {
         let run = AssertUnwindSafe(|| command(case, world, expects));
         let outcome = panic::catch_unwind(run).unwrap_or(Outcome::Panicked);

@@ -7,12 +7,14 @@
 
 mod case;
 mod doors;
+mod facts;
 mod filter;
 mod masked;
 mod model;
 mod runner;
 mod state;
 mod sys;
+mod table;
 mod worker;
 mod world;
 

@@ -1,7 +1,7 @@
 //! Faults that are known and not mended yet: empty, when there are none.
 
 use crate::case::{Case, Item};
-use crate::model::Facts;
+use crate::facts::Facts;
 
 /// Whether `finding` about `case` is of one of them.
 pub(crate) fn is_known(case: Option<&Case>, facts: &Facts, finding: &str) -> bool {

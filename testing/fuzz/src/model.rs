@@ -1,134 +1,16 @@
 //! What must come of a case: which steps may fail, which must, and what the program must find.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::collections::BTreeSet;
 
 use rawspawn::{Feature, Modes, Step};
 
 use crate::case::{
     Action, Caps, Case, Dir, Does, Door, File, Item, ParentHook, Program, Seccomp, named,
 };
-use crate::filter::Refused;
+use crate::facts::{Facts, KINDS};
 use crate::sys;
-use crate::world::{self, World, fd};
-
-/// A file by device and inode; `None` for one that the child makes.
-type Identity = Option<(u64, u64)>;
-
-/// What a worker is, which its spawns depend on.
-#[derive(Debug)]
-pub(crate) struct Facts {
-    pub(crate) pid: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    groups: String,
-    capabilities: u64,
-    mask: u64,
-    ignored: u64,
-    session: i32,
-    group: i32,
-    umask: u32,
-    oom_score: i32,
-    /// The descriptors, and whether each is close-on-exec.
-    table: BTreeMap<i32, (Identity, bool)>,
-    /// Device and inode of the directories.
-    scratch: (u64, u64),
-    below: (u64, u64),
-    root: (u64, u64),
-    namespaces: Vec<(&'static str, (u64, u64))>,
-    no_new_privs: bool,
-    /// The calls that a filter refuses by now.
-    pub(crate) refused: Vec<Refused>,
-    /// Whether it came after the kernel was probed.
-    pub(crate) refused_late: bool,
-    /// Whether signals hit the children too.
-    pub(crate) group_storm: bool,
-    /// Whether several threads spawn.
-    pub(crate) threads: bool,
-}
-
-const KINDS: [(&str, i32); 8] = [
-    ("cgroup", libc::CLONE_NEWCGROUP),
-    ("ipc", libc::CLONE_NEWIPC),
-    ("mnt", libc::CLONE_NEWNS),
-    ("net", libc::CLONE_NEWNET),
-    ("pid", libc::CLONE_NEWPID),
-    ("time", 0x80),
-    ("user", libc::CLONE_NEWUSER),
-    ("uts", libc::CLONE_NEWUTS),
-];
-
-fn identity(path: &Path) -> (u64, u64) {
-    std::fs::metadata(path).map_or((0, 0), |status| (status.dev(), status.ino()))
-}
-
-impl Facts {
-    /// Looks at this process.
-    pub(crate) fn new(world: &World) -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let of = |key: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-            line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        };
-        let hex = |key| u64::from_str_radix(&of(key).concat(), 16).unwrap_or(0);
-        let id = |key| of(key).get(1).and_then(|id| id.parse().ok()).unwrap_or(0);
-        let oom = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
-        let (session, group) = sys::groups();
-        let looked_at = (0..100).chain(world::OPEN).chain(world::NOT_OPEN).chain([fd::MESSAGES]);
-        let table = looked_at.filter_map(|fd| {
-            let (descriptor, _) = sys::flags(fd)?;
-            Some((fd, (sys::identity(fd), descriptor & libc::FD_CLOEXEC != 0)))
-        });
-        Self {
-            pid: std::process::id(),
-            uid: id("Uid:"),
-            gid: id("Gid:"),
-            groups: of("Groups:").join(","),
-            capabilities: hex("CapEff:"),
-            mask: sys::mask(),
-            ignored: hex("SigIgn:"),
-            session,
-            group,
-            umask: u32::from_str_radix(&of("Umask:").concat(), 8).unwrap_or(0),
-            oom_score: oom.trim().parse().unwrap_or(0),
-            table: table.collect(),
-            scratch: identity(&world.dir),
-            below: identity(&world.dir.join("below")),
-            root: identity(Path::new("/")),
-            namespaces: KINDS
-                .iter()
-                .map(|(name, _)| (*name, identity(&Path::new("/proc/self/ns").join(name))))
-                .filter(|(_, identity)| *identity != (0, 0))
-                .collect(),
-            no_new_privs: of("NoNewPrivs:").concat() == "1",
-            refused: Vec::new(),
-            refused_late: false,
-            group_storm: false,
-            threads: false,
-        }
-    }
-
-    /// Whether it has the capability.
-    pub(crate) fn can(&self, capability: u32) -> bool {
-        self.capabilities >> capability & 1 == 1
-    }
-
-    /// What it may give to a child.
-    pub(crate) fn capabilities(&self) -> u64 {
-        self.capabilities
-    }
-
-    /// Whether the worker has the descriptor.
-    pub(crate) fn has_open(&self, number: i32) -> bool {
-        self.table.contains_key(&number)
-    }
-
-    /// Whether a filter refuses the call.
-    pub(crate) fn refuses(&self, call: i64) -> bool {
-        self.refused.iter().any(|refused| refused.call == call)
-    }
-}
+use crate::table::{Table, descriptors, open_list};
+use crate::world::fd;
 
 const DAC_OVERRIDE: u32 = 1;
 const SETGID: u32 = 6;
@@ -151,21 +33,21 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    fn may(&mut self, steps: &[Step]) {
+    pub(crate) fn may(&mut self, steps: &[Step]) {
         self.may.extend(steps);
     }
 
-    fn must(&mut self, step: Step) {
+    pub(crate) fn must(&mut self, step: Step) {
         self.must.insert(step);
     }
 
-    fn must_if(&mut self, is_so: bool, step: Step) {
+    pub(crate) fn must_if(&mut self, is_so: bool, step: Step) {
         if is_so {
             self.must(step);
         }
     }
 
-    fn may_if(&mut self, is_so: bool, steps: &[Step]) {
+    pub(crate) fn may_if(&mut self, is_so: bool, steps: &[Step]) {
         if is_so {
             self.may(steps);
         }
@@ -191,13 +73,13 @@ impl Model {
 }
 
 /// What the items of a case have to do with each other.
-struct Look<'c> {
-    case: &'c Case,
+pub(crate) struct Look<'c> {
+    pub(crate) case: &'c Case,
     new: i32,
 }
 
 impl Look<'_> {
-    fn has(&self, is_it: impl Fn(&Item) -> bool) -> bool {
+    pub(crate) fn has(&self, is_it: impl Fn(&Item) -> bool) -> bool {
         self.case.items.iter().any(is_it)
     }
 
@@ -278,8 +160,6 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
 
     for item in &case.items {
         match *item {
-            Item::Map { .. } | Item::Open { .. } | Item::Close { .. } | Item::Posix(_) => {}
-            Item::Inherit | Item::PosixSession | Item::PosixGroup | Item::PosixResetIds => {}
             Item::PosixScheduler | Item::Scheduler => model.expect("scheduler", libc::SCHED_BATCH),
             Item::Cwd(Dir::Missing) => model.must(Step::CurrentDir),
             Item::Cwd(Dir::Relative) if look.has(|item| matches!(item, Item::Root(_))) => {
@@ -335,7 +215,6 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
                 model.must_if(signal > 64, Step::ParentDeathSignal);
                 model.expect("death", signal);
             }
-            Item::NoNewPrivs => {}
             Item::Mask(signals) => mask = signals & !(1 << 8 | 1 << 18),
             Item::Default(signals) => to_default = signals,
             Item::Ignore(signals) => {
@@ -369,8 +248,9 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
                         model.may(&[Step::Capabilities]);
                         model.must(Step::Ambient);
                     }
-                    Caps::Only(set) => bounding = Some(set & facts.capabilities),
-                    Caps::Bounding(set) => bounding = Some(set & facts.capabilities),
+                    Caps::Only(set) | Caps::Bounding(set) => {
+                        bounding = Some(set & facts.capabilities);
+                    }
                 }
             }
             Item::Seccomp(which) => {
@@ -517,13 +397,24 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
             Item::Pidfd => {
                 model.may_if(facts.refuses(libc::SYS_pidfd_open), &[Step::Pidfd]);
             }
-            Item::ExecFd | Item::ShFallback => {}
             Item::Busy(times) => model.must_if(times > 10, Step::Exec),
             Item::Modes(modes) => {
                 model.may_if(modes != Modes::Fork, &[Step::Mode]);
                 model.may_if(modes == Modes::Stub, &[Step::Stub]);
             }
             Item::Kernel(kernel) => pinned(&mut model, kernel, facts),
+            // In the tables, or looked at above.
+            Item::Map { .. }
+            | Item::Open { .. }
+            | Item::Close { .. }
+            | Item::Posix(_)
+            | Item::Inherit
+            | Item::PosixSession
+            | Item::PosixGroup
+            | Item::PosixResetIds
+            | Item::NoNewPrivs
+            | Item::ExecFd
+            | Item::ShFallback => {}
             Item::Environment(variables) => {
                 let kept = matches!(case.door, Door::Plan | Door::All { .. });
                 model.must_if(variables.is_none() && kept, Step::Environment);
@@ -702,149 +593,6 @@ fn pinned(model: &mut Model, kernel: rawspawn::Kernel, facts: &Facts) {
     );
 }
 
-/// The descriptors that the program has, and its directory so far.
-type Table = BTreeMap<i32, (Identity, bool)>;
-
-fn descriptors(
-    model: &mut Model,
-    look: &Look<'_>,
-    facts: &Facts,
-    inherits: bool,
-) -> (Table, (u64, u64)) {
-    let mut table = facts.table.clone();
-    let mut cwd = facts.scratch;
-    let limit = world::LIMIT as i32;
-    let is_number = |number: i32| (0..limit).contains(&number);
-    let opened = |name: File, cwd: (u64, u64)| match name {
-        File::There => Some(facts.table.get(&fd::TEXT).and_then(|(identity, _)| *identity)),
-        File::Null => Some(facts.table.get(&fd::NULL).and_then(|(identity, _)| *identity)),
-        File::Created => Some(None),
-        File::Missing => {
-            let _ = cwd;
-            None
-        }
-    };
-    let has_posix = look.has(|item| matches!(item, Item::Posix(_)));
-    if has_posix && !inherits {
-        model.must(Step::FileAction);
-    }
-    for item in &look.case.items {
-        let Item::Posix(action) = item else { continue };
-        match *action {
-            Action::Close(number) => {
-                model.must_if(!is_number(number), Step::FileAction);
-                table.remove(&number);
-            }
-            Action::Open(number, name) => {
-                model.must_if(!is_number(number), Step::FileAction);
-                match opened(name, cwd) {
-                    Some(identity) => {
-                        table.insert(number, (identity, false));
-                    }
-                    None => model.must(Step::FileAction),
-                }
-            }
-            Action::Dup2(from, to) => {
-                model.must_if(!is_number(from) || !is_number(to), Step::FileAction);
-                match table.get(&from) {
-                    Some((identity, _)) => {
-                        table.insert(to, (*identity, false));
-                    }
-                    None => model.must(Step::FileAction),
-                }
-            }
-            Action::Chdir(Dir::Missing) => model.must(Step::FileAction),
-            Action::Chdir(Dir::Relative) if cwd != facts.scratch => model.must(Step::FileAction),
-            Action::Chdir(Dir::Relative | Dir::Below) => cwd = facts.below,
-            Action::Chdir(Dir::Scratch) => cwd = facts.scratch,
-            Action::Fchdir(number) => match table.get(&number) {
-                Some((Some(identity), _)) if *identity == facts.below => cwd = *identity,
-                Some((Some(identity), _))
-                    if facts
-                        .table
-                        .get(&fd::CGROUP)
-                        .is_some_and(|(cgroup, _)| *cgroup == Some(*identity)) =>
-                {
-                    cwd = *identity;
-                }
-                _ => model.must(Step::FileAction),
-            },
-            Action::CloseFrom(number) => {
-                table.retain(|fd, _| *fd < number);
-                model.may_if(look.has(|item| matches!(item, Item::ExecFd)), &[Step::FileAction]);
-            }
-            Action::Foreground(number) => {
-                model.must_if(![0, 1, 2, fd::TTY, fd::PTY].contains(&number), Step::FileAction);
-                model.may(&[Step::FileAction]);
-            }
-        }
-    }
-    if look.case.is_piped() {
-        table.insert(1, (None, false));
-    }
-    let before = table.clone();
-    let mut named_before = BTreeSet::new();
-    let mut kept: BTreeSet<i32> = [0, 1, 2].into();
-    for item in &look.case.items {
-        let Some(number) = named(item) else { continue };
-        let step = match item {
-            Item::Map { .. } => Step::Move,
-            Item::Open { .. } => Step::Open,
-            _ => Step::Close,
-        };
-        model.must_if(number < 0 || !named_before.insert(number), step);
-        match *item {
-            Item::Map { parent_fd, child_fd } => {
-                model.must_if(child_fd >= limit && child_fd != parent_fd, Step::Move);
-                kept.insert(child_fd);
-                match before.get(&parent_fd) {
-                    Some((identity, _)) => {
-                        table.insert(child_fd, (*identity, false));
-                    }
-                    None => model.must(Step::Move),
-                }
-            }
-            Item::Open { child_fd, file } => {
-                model.must_if(child_fd >= limit, Step::Open);
-                kept.insert(child_fd);
-                match opened(file, cwd) {
-                    Some(identity) => {
-                        table.insert(child_fd, (identity, false));
-                    }
-                    None => model.must(Step::Open),
-                }
-            }
-            _ => {
-                table.remove(&number);
-                kept.remove(&number);
-            }
-        }
-    }
-    // What is closed, is so at the exec: until then directories and programs are there.
-    for (number, (_, cloexec)) in &mut table {
-        *cloexec |= !inherits && !kept.contains(number);
-    }
-    (table, cwd)
-}
-
-/// What is left after the exec, as the program is told it.
-fn open_list(table: &Table) -> String {
-    let is_open = |number: i32| table.get(&number).filter(|(_, cloexec)| !cloexec);
-    let high = world::OPEN.into_iter().chain(world::NOT_OPEN).chain([fd::MESSAGES]);
-    let numbers: BTreeSet<i32> =
-        table.keys().copied().chain(high.filter(|number| *number >= 100)).collect();
-    let mut list = Vec::new();
-    for number in numbers {
-        match is_open(number) {
-            Some((Some((device, inode)), _)) => list.push(format!("{number}:{device:x}:{inode:x}")),
-            Some((None, _)) => list.push(format!("{number}:*")),
-            None if number >= 100 => list.push(format!("{number}:-")),
-            None => {}
-        }
-    }
-    list.join(",")
-}
-
 /// What is executed, and whether that can be.
 fn program(model: &mut Model, look: &Look<'_>, facts: &Facts, cwd: (u64, u64), table: &Table) {
     let has_child = cwd == facts.scratch || cwd == facts.below;
@@ -859,9 +607,7 @@ fn program(model: &mut Model, look: &Look<'_>, facts: &Facts, cwd: (u64, u64), t
         )
     });
     match look.case.program {
-        Program::Absolute | Program::Candidates(_) => {}
-        Program::Search(4) => model.must(Step::Exec),
-        Program::Search(_) => {}
+        Program::Absolute | Program::Candidates(_) | Program::Search(0..=3 | 5..) => {}
         Program::Relative => model.must_if(!has_child, Step::Exec),
         Program::Fd => {
             // By its path in /proc then; a plan that was made before does not know.
@@ -878,9 +624,11 @@ fn program(model: &mut Model, look: &Look<'_>, facts: &Facts, cwd: (u64, u64), t
             model.must_if(!by_shell, Step::Exec);
             model.may_if(has_posix, &[Step::Exec]);
         }
-        Program::Missing | Program::Text | Program::Busy | Program::Directory => {
-            model.must(Step::Exec);
-        }
-        Program::NotOpen(_) => model.must(Step::Exec),
+        Program::Search(4)
+        | Program::Missing
+        | Program::Text
+        | Program::Busy
+        | Program::Directory
+        | Program::NotOpen(_) => model.must(Step::Exec),
     }
 }

@@ -414,7 +414,7 @@ fn stuck(worker: &Running, deadline: Duration) -> String {
                 of("status").lines().find(|line| line.starts_with("State")).map(str::to_owned);
             let line = format!(
                 "\n  {} {} {} in {} (call {})",
-                task.file_name().display(),
+                task.file_name().to_string_lossy(),
                 of("comm"),
                 state.unwrap_or_default(),
                 of("wchan"),

@@ -108,7 +108,7 @@ impl State {
                 );
             }
         }
-        for (name, held) in world.locks() {
+        for (name, held) in World::locks() {
             put(name, held);
         }
         for signal in 1..=64 {

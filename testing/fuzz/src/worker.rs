@@ -13,9 +13,10 @@ use rawspawn::{HeapBuffer, Kernel, Mode, Request};
 
 use crate::case::{self, Case, Does, Door, Item, ParentHook};
 use crate::doors::{self, Outcome};
+use crate::facts::Facts;
 use crate::filter::{self, Refused};
 use crate::masked;
-use crate::model::{self, Facts, Model};
+use crate::model::{self, Model};
 use crate::state::State;
 use crate::sys::{self, Progress};
 use crate::world::{World, fd};
@@ -360,7 +361,7 @@ impl Shared {
     }
 
     fn case(&self, number: u64, part: u64) -> Case {
-        let kind = if self.task.kind == Kind::Spawn { 0 } else { 1 };
+        let kind = u64::from(self.task.kind == Kind::Compile);
         let mut case = Case::random(&mut case::numbers(self.task.seed, kind, number, part));
         let has_kernel = case.items.iter().any(|item| matches!(item, Item::Kernel(_)));
         if self.task.kind == Kind::Compile && !has_kernel {
@@ -400,7 +401,9 @@ impl Shared {
         }
         found.retain(|finding| !masked::is_known(Some(&case), &facts, finding));
         if part > 0 {
-            found.iter_mut().for_each(|finding| *finding = format!("in part {part}: {finding}"));
+            for finding in &mut found {
+                *finding = format!("in part {part}: {finding}");
+            }
         }
         found
     }

@@ -120,8 +120,6 @@ impl World {
             mode(&path, 0o666);
             path
         };
-        // Of another user, whose pid came round again.
-        let _ = fs::remove_file(dir.join(format!("created/new-{pid}")));
         let place = |fd: i32, from: i32| {
             if from >= 0 {
                 let _ = sys::dup_to(from, fd, cloexec >> (fd % 64) & 1 == 1);
@@ -186,7 +184,7 @@ impl World {
     }
 
     /// The locks that this process holds, and what the probes see of them.
-    pub(crate) fn locks(&self) -> [(&'static str, String); 2] {
+    pub(crate) fn locks() -> [(&'static str, String); 2] {
         let flock = sys::flock(fd::FLOCK_PROBE);
         [
             ("record lock", format!("{:?}", sys::record_owner(fd::PROBE))),
