@@ -9,7 +9,16 @@ use rawspawn::Filter;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Refused {
     pub(crate) call: i64,
-    pub(crate) errno: i32,
+    pub(crate) how: How,
+}
+
+/// How a call is refused.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum How {
+    Enosys,
+    Eperm,
+    /// By a `SIGSYS`, whose handler answers `ENOSYS`, as sandboxes of browsers do.
+    Trap,
 }
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
@@ -34,11 +43,17 @@ pub(crate) fn random(rng: &mut ChaCha8Rng) -> Vec<Refused> {
     let most = if rng.random_bool(0.2) { 6 } else { rng.random_range(1..4) };
     for _ in 0..most {
         let Some((call, _)) = CALLS.choose(rng) else { continue };
-        let errno = if rng.random() { libc::ENOSYS } else { libc::EPERM };
+        let is_childs = [libc::SYS_close_range, libc::SYS_execveat].contains(call);
+        let how = match rng.random_range(0..5) {
+            // Whoever has no handlers any more dies of it.
+            0 if !is_childs => How::Trap,
+            0..3 => How::Enosys,
+            _ => How::Eperm,
+        };
         let waits = |call: i64| call == libc::SYS_waitid || call == libc::SYS_wait4;
         let is_last = waits(*call) && refused.iter().any(|other| waits(other.call));
         if !is_last && refused.iter().all(|other| other.call != *call) {
-            refused.push(Refused { call: *call, errno });
+            refused.push(Refused { call: *call, how });
         }
     }
     refused
@@ -48,7 +63,7 @@ pub(crate) fn random(rng: &mut ChaCha8Rng) -> Vec<Refused> {
 pub(crate) fn names(refused: &[Refused]) -> String {
     let name = |one: &Refused| {
         let name = CALLS.iter().find(|(call, _)| *call == one.call).map_or("?", |(_, name)| name);
-        format!("{name} {}", if one.errno == libc::EPERM { "EPERM" } else { "ENOSYS" })
+        format!("{name} {:?}", one.how)
     };
     refused.iter().map(name).collect::<Vec<_>>().join(", ")
 }
@@ -58,9 +73,14 @@ pub(crate) fn install(refused: &[Refused]) {
     let one =
         |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
     let mut program = vec![one(LOAD, 0, 0, 0)];
-    for Refused { call, errno } in refused {
+    for Refused { call, how } in refused {
+        let action = match how {
+            How::Enosys => libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(),
+            How::Eperm => libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs(),
+            How::Trap => libc::SECCOMP_RET_TRAP,
+        };
         program.push(one(EQUAL, *call as u32, 0, 1));
-        program.push(one(RETURN, libc::SECCOMP_RET_ERRNO | errno.unsigned_abs(), 0, 0));
+        program.push(one(RETURN, action, 0, 0));
     }
     program.push(one(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0));
     if crate::sys::install(&mut program).is_err() {

@@ -264,6 +264,11 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
                     look.is_target(number) || number != fd::RULESET || open_at(number).is_none(),
                     Step::Landlock,
                 );
+                let is_replaced = |item: &Item| {
+                    let Item::Posix(action) = item else { return false };
+                    matches!(action, Action::Open(n, _) | Action::Dup2(_, n) if *n == number)
+                };
+                model.may_if(look.has(is_replaced), &[Step::Landlock]);
                 model.must_if(!no_new_privs && !facts.can(SYS_ADMIN) && !exposed, Step::Landlock);
                 model.may_if(!no_new_privs && (loses_privileges || exposed), &[Step::Landlock]);
             }

@@ -392,3 +392,20 @@ pub(crate) fn write_all(fd: RawFd, bytes: &[u8]) -> Answer {
     }
     Ok(0)
 }
+
+/// Has a call that a filter traps give `ENOSYS`.
+pub(crate) fn answer_traps() {
+    handle(libc::SIGSYS, on_trap as *const () as usize, libc::SA_SIGINFO);
+}
+
+extern "C" fn on_trap(_: c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: What a handler with `SA_SIGINFO` is given.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    #[cfg(target_arch = "x86_64")]
+    let result = &mut context.uc_mcontext.gregs[libc::REG_RAX as usize];
+    #[cfg(target_arch = "aarch64")]
+    let result = &mut context.uc_mcontext.regs[0];
+    #[cfg(target_arch = "riscv64")]
+    let result = &mut context.uc_mcontext.__gregs[libc::REG_A0];
+    *result = i64::from(-libc::ENOSYS) as _;
+}

@@ -175,7 +175,7 @@ pub(crate) fn run(task: Task) -> usize {
     sys::set_umask(0o022);
     let world = World::new(&task.dir, task.cgroup.as_deref(), around.cloexec, around.closed);
     for signal in 1..=64 {
-        let is_free = ![9, 11, 7, 17, 19, 32, 33].contains(&signal);
+        let is_free = ![9, 11, 7, 17, 19, 31, 32, 33].contains(&signal);
         if is_free && around.ignored >> (signal - 1) & 1 == 1 {
             sys::handle(signal, libc::SIG_IGN, 0);
         }
@@ -185,6 +185,7 @@ pub(crate) fn run(task: Task) -> usize {
     for signal in signals {
         sys::handle(signal, on_signal as *const () as usize, flags);
     }
+    sys::answer_traps();
     sys::set_mask(around.mask);
     let facts = RwLock::new(Facts::new(&world));
     let shared = Arc::new(Shared { task, world, facts, progress });
