@@ -261,7 +261,10 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
             }
             Item::Landlock(number) => {
                 model.must_if(
-                    look.is_target(number) || number != fd::RULESET || open_at(number).is_none(),
+                    look.is_target(number) && !is_command
+                        || number != fd::RULESET
+                        || !facts.has_open(number)
+                        || !is_command && open_at(number).is_none(),
                     Step::Landlock,
                 );
                 let is_replaced = |item: &Item| {
@@ -615,9 +618,8 @@ fn program(model: &mut Model, look: &Look<'_>, facts: &Facts, cwd: (u64, u64), t
         Program::Absolute | Program::Candidates(_) | Program::Search(0..=3 | 5..) => {}
         Program::Relative => model.must_if(!has_child, Step::Exec),
         Program::Fd => {
-            // By its path in /proc then; a plan that was made before does not know.
-            let keeps_plan = keeps_plan(look.case.door);
-            model.may_if(facts.refuses(libc::SYS_execveat) && keeps_plan, &[Step::Exec]);
+            // Its path may lead to another file by then.
+            model.must_if(facts.refuses(libc::SYS_execveat), Step::Exec);
             // Another file may have its number by then.
             let is_other = look.is_target(fd::PROGRAM);
             let is_itself = table.get(&fd::PROGRAM).map(|(identity, _)| *identity)

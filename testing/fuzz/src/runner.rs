@@ -21,6 +21,8 @@ struct Job {
     to: u64,
     without: Vec<usize>,
     part: u64,
+    /// Only to say what the first case is.
+    describe: bool,
 }
 
 /// A worker that runs.
@@ -168,7 +170,7 @@ impl Runner<'_> {
             case
         };
         let (without, part) = (self.arguments.without.clone(), self.arguments.part);
-        let job = Job { kind, from, to: case + 1, without, part };
+        let job = Job { kind, from, to: case + 1, without, part, describe: false };
         match self.alone(job, Duration::from_secs(self.arguments.deadline)) {
             Some(finding) => {
                 println!("{}", finding.text.trim_end());
@@ -188,7 +190,14 @@ impl Runner<'_> {
                     let mut from = first;
                     while from < last {
                         let to = ((from / kind.batch() + 1) * kind.batch()).min(last);
-                        jobs.push_back(Job { kind, from, to, without: Vec::new(), part: 0 });
+                        jobs.push_back(Job {
+                            kind,
+                            from,
+                            to,
+                            without: Vec::new(),
+                            part: 0,
+                            describe: false,
+                        });
                         from = to;
                     }
                     jobs
@@ -226,6 +235,9 @@ impl Runner<'_> {
         }
         if let Some(cgroup) = &self.cgroup {
             command.arg(format!("--cgroup={}", cgroup.display()));
+        }
+        if job.describe {
+            command.arg("--describe");
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let child = command.spawn().expect("a worker");
@@ -279,7 +291,7 @@ impl Runner<'_> {
         let _ = fs::remove_file(&worker.log);
         let text = match stuck {
             Some(text) => format!("{text}\n{log}"),
-            None if status.success() => return None,
+            None if status.success() && !worker.job.describe => return None,
             None => format!("{}{log}", crash(status)),
         };
         let case = word(&progress.case).min(worker.job.to - 1);
@@ -301,6 +313,16 @@ impl Runner<'_> {
         finding
     }
 
+    /// What was found, with the case: a worker that died has not said it.
+    fn describe(&mut self, job: &Job, finding: &Finding) -> String {
+        if finding.text.contains("items: ") {
+            return finding.text.clone();
+        }
+        let described = self.alone(Job { describe: true, ..job.clone() }, Duration::from_secs(10));
+        let case = described.map_or_else(String::new, |described| described.text);
+        format!("{}{case}", finding.text)
+    }
+
     /// Says what was found, how to see it again, and with which items alone it is still so.
     fn say(&mut self, finding: Finding) {
         let Finding { job, case, text } = finding;
@@ -315,7 +337,14 @@ impl Runner<'_> {
             .find_map(|line| line.strip_prefix("in part ")?.split(':').next()?.parse().ok())
             .unwrap_or(0);
         let deadline = Duration::from_secs(self.arguments.deadline.min(10));
-        let alone = Job { from: case, to: case + 1, without: Vec::new(), part, kind: job.kind };
+        let alone = Job {
+            from: case,
+            to: case + 1,
+            without: Vec::new(),
+            part,
+            kind: job.kind,
+            describe: false,
+        };
         let mut again = None;
         for _ in 0..3 {
             again = again.or_else(|| self.alone(alone.clone(), deadline));
@@ -328,11 +357,9 @@ impl Runner<'_> {
             );
             return;
         };
-        let items: usize = again
-            .text
-            .lines()
-            .find_map(|line| line.strip_prefix("items: ")?.parse().ok())
-            .unwrap_or(0);
+        let told = self.describe(&alone, &again);
+        let items: usize =
+            told.lines().find_map(|line| line.strip_prefix("items: ")?.parse().ok()).unwrap_or(0);
         let mut without = Vec::new();
         let mut small = None;
         let end = Instant::now() + Duration::from_secs(60);
@@ -352,7 +379,10 @@ impl Runner<'_> {
             format!(" --part {part} --without {}", list.join(","))
         };
         if let Some(small) = small {
-            println!("as small as it gets:\n{}", small.text.trim_end());
+            let told = self.describe(&Job { without: without.clone(), ..alone }, &small);
+            println!("as small as it gets:\n{}", told.trim_end());
+        } else if !again.text.contains("items: ") {
+            println!("{}", told.trim_end());
         }
         println!("again: {command}{rest}");
     }

@@ -46,6 +46,9 @@ pub(crate) struct Task {
     pub(crate) dir: PathBuf,
     #[arg(long)]
     pub(crate) cgroup: Option<PathBuf>,
+    /// Says what the first case is, and does nothing.
+    #[arg(long)]
+    pub(crate) describe: bool,
     /// The descriptor of the page to say the progress on.
     #[arg(long)]
     pub(crate) progress: i32,
@@ -187,6 +190,10 @@ pub(crate) fn run(task: Task) -> usize {
     }
     sys::answer_traps();
     sys::set_mask(around.mask);
+    // Of one that dies the rest cannot be asked.
+    let refused = filter::names(&around.refused);
+    let text = format!("in {around:?} (refused: {refused})\n");
+    let _ = sys::write_all(fd::MESSAGES, text.as_bytes());
     let facts = RwLock::new(Facts::new(&world));
     let shared = Arc::new(Shared { task, world, facts, progress });
     let helpers: Vec<_> =
@@ -205,11 +212,17 @@ pub(crate) fn run(task: Task) -> usize {
     if early && !around.refused.is_empty() {
         filter::install(&around.refused);
     }
-    warm_up(early);
+    if !shared.task.describe {
+        warm_up(early);
+    }
     // By now the C library ignores no signal of its own.
     shared.set_facts(&around, early);
     // What is mapped late is mapped by now.
     let _ = State::of_process(&shared.world);
+    if shared.task.describe {
+        shared.say(shared.task.from, &around, &[]);
+        return 0;
+    }
     shared.cases(&around, &helpers)
 }
 
@@ -356,8 +369,7 @@ impl Shared {
             text.push('\n');
         }
         let items = self.case(number, self.task.part).items.len();
-        let refused = filter::names(&around.refused);
-        let _ = writeln!(text, "in {around:?} (refused: {refused})\nitems: {items}");
+        let _ = writeln!(text, "items: {items}");
         let _ = sys::write_all(fd::MESSAGES, text.as_bytes());
     }
 
