@@ -89,7 +89,11 @@ impl Look<'_> {
 
     /// Whether an action of the request makes the number another file.
     fn is_target(&self, number: i32) -> bool {
-        self.has(|item| named(item) == Some(number))
+        self.has(|item| match *item {
+            // Passed on, it is the same one.
+            Item::Map { parent_fd, child_fd } if parent_fd == child_fd => false,
+            _ => named(item) == Some(number),
+        })
     }
 }
 
