@@ -39,10 +39,10 @@ pub(crate) fn dup_above(fd: RawFd, least: RawFd) -> Answer<RawFd> {
     answer(copy.into()).map(|_| copy)
 }
 
-/// Closes `fd`, which nobody owns.
-pub(crate) fn close(fd: RawFd) {
+/// Closes `fd`, which no type owns: whether it was open.
+pub(crate) fn close(fd: RawFd) -> bool {
     // SAFETY: The caller's number, owned by no type.
-    unsafe { libc::close(fd) };
+    unsafe { libc::close(fd) == 0 }
 }
 
 /// The flags of the descriptor, and those of what it refers to.
@@ -350,6 +350,8 @@ pub(crate) struct Progress {
     pub(crate) signals: std::sync::atomic::AtomicU64,
     /// Whether a handler has run in a process that is not the worker.
     pub(crate) strayed: std::sync::atomic::AtomicU64,
+    /// Whether a thread has closed what was not its own.
+    pub(crate) robbed: std::sync::atomic::AtomicU64,
     /// The runner's descriptor of it.
     pub(crate) page: std::sync::atomic::AtomicU64,
 }

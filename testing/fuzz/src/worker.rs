@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use rand::Rng;
@@ -207,6 +207,14 @@ pub(crate) fn run(task: Task) -> usize {
         });
         let _ = begun.recv();
     }
+    if around.helpers > 0 {
+        let (send, begun) = channel();
+        std::thread::spawn(move || {
+            let _ = send.send(());
+            open_and_close(progress);
+        });
+        let _ = begun.recv();
+    }
     // Not before there are the threads, which the C library makes by clone3.
     let early = around.filter_at == 0;
     if early && !around.refused.is_empty() {
@@ -218,12 +226,32 @@ pub(crate) fn run(task: Task) -> usize {
     // By now the C library ignores no signal of its own.
     shared.set_facts(&around, early);
     // What is mapped late is mapped by now.
-    let _ = State::of_process(&shared.world);
+    let _ = shared.state();
     if shared.task.describe {
         shared.say(shared.task.from, &around, &[]);
         return 0;
     }
     shared.cases(&around, &helpers)
+}
+
+/// Kept by who opens and closes descriptors beside the spawns, and by who lists them.
+static TABLE: Mutex<()> = Mutex::new(());
+
+/// Opens and closes for as long as there is a process: whoever closes a number that is not theirs
+/// closes one of these, sooner or later.
+fn open_and_close(progress: &Progress) {
+    sys::set_mask(u64::MAX);
+    loop {
+        if let Ok(kept) = TABLE.lock() {
+            let [reader, writer] = sys::pipe();
+            std::thread::yield_now();
+            if !sys::close(reader) || !sys::close(writer) {
+                progress.robbed.store(1, Ordering::Relaxed);
+            }
+            drop(kept);
+        }
+        std::thread::sleep(Duration::from_micros(20));
+    }
 }
 
 /// Sends signals for as long as there is a process.
@@ -294,7 +322,9 @@ fn helper(shared: Arc<Shared>, part: u64) -> Order {
 
 impl Shared {
     fn set_facts(&self, around: &Surroundings, is_filtered: bool) {
+        let kept = TABLE.lock();
         let mut facts = Facts::new(&self.world);
+        drop(kept);
         if is_filtered {
             facts.refused.clone_from(&around.refused);
         }
@@ -306,6 +336,14 @@ impl Shared {
         }
     }
 
+    /// What the process is, while nobody opens anything.
+    fn state(&self) -> State {
+        let kept = TABLE.lock();
+        let state = State::of_process(&self.world);
+        drop(kept);
+        state
+    }
+
     fn phase(&self, phase: u64) {
         self.progress.phase.store(phase, Ordering::Relaxed);
     }
@@ -315,7 +353,7 @@ impl Shared {
         let task = &self.task;
         let first = task.from / task.kind.batch() * task.kind.batch();
         let mut is_filtered = around.filter_at == 0;
-        let mut before = State::of_process(&self.world);
+        let mut before = self.state();
         for number in task.from..task.to {
             self.progress.case.store(number, Ordering::Relaxed);
             if !is_filtered && number - first >= around.filter_at {
@@ -324,7 +362,7 @@ impl Shared {
                     filter::install(&around.refused);
                 }
                 self.set_facts(around, true);
-                before = State::of_process(&self.world);
+                before = self.state();
             }
             let found = match task.kind {
                 Kind::Spawn => self.spawn_with_helpers(number, helpers),
@@ -333,7 +371,7 @@ impl Shared {
             let mut found = found;
             if task.kind == Kind::Spawn || number + 1 == task.to {
                 self.phase(4);
-                let changes = before.changes(&State::of_process(&self.world));
+                let changes = before.changes(&self.state());
                 found.extend(
                     changes
                         .into_iter()
@@ -341,6 +379,9 @@ impl Shared {
                 );
                 if self.progress.strayed.swap(0, Ordering::Relaxed) != 0 {
                     found.push("a handler of the parent's ran in a child".into());
+                }
+                if self.progress.robbed.swap(0, Ordering::Relaxed) != 0 {
+                    found.push("a descriptor of another thread's was closed".into());
                 }
             }
             if let Ok(facts) = self.facts.read() {
