@@ -390,17 +390,14 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
             Item::Hook(hook) => {
                 match hook.does {
                     Does::Fails => model.must(Step::Hook),
-                    Does::Exits if is_command => {
+                    // To a hook of `Command` its child is as good as executed: it ends as it likes.
+                    Does::Exits | Does::Dies | Does::Panics if is_command => {
                         model.may(&[Step::Child]);
-                        model.ends.push(3);
+                        model.ends.extend([3, -libc::SIGKILL, -libc::SIGABRT]);
                     }
                     // The init of a PID namespace is beyond its own signals.
                     Does::Dies if look.makes(libc::CLONE_NEWPID) => model.may(&[Step::Child]),
                     Does::Exits | Does::Dies => model.must(Step::Child),
-                    Does::Panics if is_command => {
-                        model.may(&[Step::Child, Step::Hook]);
-                        model.ends.push(-libc::SIGABRT);
-                    }
                     _ => {}
                 }
                 let owned = matches!(case.door, Door::Owned | Door::OwnedStart);

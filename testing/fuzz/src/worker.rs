@@ -377,7 +377,8 @@ impl Shared {
                         .into_iter()
                         .map(|change| format!("the parent is not as it was: {change}")),
                 );
-                if self.progress.strayed.swap(0, Ordering::Relaxed) != 0 {
+                let strayed = self.progress.strayed.swap(0, Ordering::Relaxed) != 0;
+                if strayed && !(0..=around.helpers).any(|part| self.has_fork(number, part)) {
                     found.push("a handler of the parent's ran in a child".into());
                 }
                 if self.progress.robbed.swap(0, Ordering::Relaxed) != 0 {
@@ -423,6 +424,12 @@ impl Shared {
             case.items.push(Item::Kernel(case::kernel(rng)));
         }
         if part == self.task.part { case.without(&self.task.without) } else { case }
+    }
+
+    /// Whether the case has a fork of the C library's, in which handlers stay until the exec.
+    fn has_fork(&self, number: u64, part: u64) -> bool {
+        let case = self.case(number, part);
+        case.door == Door::Command && case.items.iter().any(|item| matches!(item, Item::Hook(_)))
     }
 
     fn spawn_with_helpers(&self, number: u64, helpers: &[Order]) -> Vec<String> {
