@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use rawspawn::{
     CStrArray, CStrPtr, CapSet, Capabilities, Command, CurrentDir, Errno, Error, Exec, FdAction,
-    FileAction, FsAction, Groups, HeapBuffer, Hook, IdRange, Job, Join, ListenFds, Namespaces,
-    NsSet, OtherFds, ParentHook, Pending, Plan, PosixSpawn, Process, Request, Rlimit, Scheduler,
-    SigSet, SpawnError, Stdio, spawn_all,
+    Feature, FileAction, FsAction, Groups, HeapBuffer, Hook, IdRange, Job, Join, Kernel, ListenFds,
+    Namespaces, NsSet, OtherFds, ParentHook, Pending, Plan, PosixSpawn, Process, Request, Rlimit,
+    Scheduler, SigSet, SpawnError, Stdio, spawn_all,
 };
 
 use crate::case::{self, Action, Caps, Case, Dir, Does, Door, File, Item, Program, Seccomp};
@@ -489,6 +489,15 @@ pub(crate) fn fit(mut case: Case, facts: &Facts) -> Case {
     }
     if case.door == Door::Command && !matches!(case.program, Program::Missing | Program::Text) {
         case.program = Program::Absolute;
+    }
+    // Between 5.3 and 5.5 all signals are blocked around clone3, as no handler may run in the
+    // child: a trap is deadly there.
+    if facts.traps(libc::SYS_clone3) {
+        let has = |kernel: &Kernel, feature| kernel.has(feature);
+        case.items.retain(|item| {
+            !matches!(item, Item::Kernel(kernel)
+                if has(kernel, Feature::Clone3) && !has(kernel, Feature::ClearSighand))
+        });
     }
     if threads {
         // Low numbers are whatever another thread has just opened.

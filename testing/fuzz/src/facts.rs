@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::filter::Refused;
+use crate::filter::{How, Refused};
 use crate::sys;
 use crate::world::{self, World, fd};
 
@@ -114,6 +114,11 @@ impl Facts {
     /// Whether the worker has the descriptor.
     pub(crate) fn has_open(&self, number: i32) -> bool {
         self.table.contains_key(&number)
+    }
+
+    /// Whether a filter has a signal answer the call.
+    pub(crate) fn traps(&self, call: i64) -> bool {
+        self.refused.contains(&Refused { call, how: How::Trap })
     }
 
     /// Whether a filter refuses the call.

@@ -5,8 +5,6 @@ use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 use rawspawn::Filter;
 
-use crate::masked::UNTRAPPED;
-
 /// A call that is refused.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Refused {
@@ -48,7 +46,7 @@ pub(crate) fn random(rng: &mut ChaCha8Rng) -> Vec<Refused> {
         let is_childs = [libc::SYS_close_range, libc::SYS_execveat].contains(call);
         let how = match rng.random_range(0..5) {
             // Whoever has no handlers any more dies of it.
-            0 if !is_childs && !UNTRAPPED.contains(call) => How::Trap,
+            0 if !is_childs => How::Trap,
             0..3 => How::Enosys,
             _ => How::Eperm,
         };

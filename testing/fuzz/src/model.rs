@@ -259,7 +259,12 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
             }
             Item::Seccomp(which) => {
                 model.must_if(which == Seccomp::Invalid, Step::Seccomp);
-                model.must_if(which == Seccomp::Kill, Step::Child);
+                let is_forked = is_command && look.has(|item| matches!(item, Item::Hook(_)));
+                if which == Seccomp::Kill && is_forked {
+                    model.may(&[Step::Child]);
+                    model.ends.push(-libc::SIGSYS);
+                }
+                model.must_if(which == Seccomp::Kill && !is_forked, Step::Child);
                 model.must_if(!no_new_privs && !facts.can(SYS_ADMIN) && !exposed, Step::Seccomp);
                 model.may_if(!no_new_privs && exposed, &[Step::Seccomp]);
             }
