@@ -160,6 +160,8 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
     model.may_if(is_owned && look.has(around), &[Step::Wait]);
     model.may_if(is_owned && look.has(|item| matches!(item, Item::Listen(_))), &[Step::ListenFds]);
     let mut bounding = None;
+    let cgroup = facts.table.get(&fd::CGROUP).and_then(|(identity, _)| *identity);
+    let is_cgroup = |identity| cgroup == Some(identity);
     let open_at = |number: i32| table.get(&number).copied();
 
     for item in &case.items {
@@ -178,7 +180,7 @@ pub(crate) fn model(case: &Case, facts: &Facts) -> Model {
                 match open_at(number) {
                     Some((Some(identity), _)) if identity == facts.below => cwd = identity,
                     // The cgroup is a directory too.
-                    Some((Some(identity), _)) if number == fd::CGROUP => cwd = identity,
+                    Some((Some(identity), _)) if is_cgroup(identity) => cwd = identity,
                     _ => model.must(Step::CurrentDir),
                 }
             }

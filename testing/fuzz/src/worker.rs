@@ -276,11 +276,11 @@ fn warm_up(early: bool) {
 }
 
 fn quiet_about_planned_panics() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
+    std::panic::set_hook(Box::new(|info| {
         let text = info.payload().downcast_ref::<String>().map(String::as_str);
         if text != Some(doors::PLANNED) {
-            usual(info);
+            // Standard error may be closed.
+            let _ = sys::write_all(fd::MESSAGES, format!("{info}\n").as_bytes());
         }
     }));
 }
