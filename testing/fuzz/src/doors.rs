@@ -543,7 +543,8 @@ fn for_command(item: &Item, facts: &Facts) -> bool {
         | Item::Tid(_)
         | Item::Pidfd
         | Item::ExecFd => false,
-        Item::Hook(hook) => !hook.shares,
+        // Where standard error is closed, the message of a panic goes into std's own report.
+        Item::Hook(hook) => !hook.shares && (hook.does != Does::Panics || facts.has_open(2)),
         Item::Capabilities(which) => matches!(which, Caps::Bounding(_)),
         _ => true,
     }
