@@ -22,7 +22,6 @@ pub use stdio::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 
 use crate::array::{CStrArray, CStrPtr};
 use crate::error::Error;
-use crate::process::Process;
 use crate::request::{CurrentDir, Exec, FdAction, Groups, RawFd, Request};
 use crate::signal::SigSet;
 
