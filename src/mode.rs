@@ -104,8 +104,8 @@ pub(crate) fn kernel_in(
     kernel: Kernel,
     around: Wanted,
 ) -> Kernel {
-    let is_plain = request.hook.is_some() || around.has(WAITS);
-    if mode == Mode::Fork && is_plain && around.has(TRACED) {
+    let runs_or_waits = || request.hook.is_some() || around.has(WAITS);
+    if mode == Mode::Fork && around.has(TRACED) && runs_or_waits() {
         kernel.without(Feature::Suspends).without(Feature::NoExitSignal)
     } else {
         kernel
@@ -119,6 +119,10 @@ pub(crate) fn choose(
     kernel: Kernel,
     around: Wanted,
 ) -> Result<(Mode, Reason), Error> {
+    // Of most requests nothing can stand against it.
+    if !request.stages.concern_the_mode() && request.modes == Modes::Any && kernel.shares_memory() {
+        return Ok((Mode::Vfork, Reason::Default));
+    }
     if request.namespaces.is_some_and(Namespaces::takes_clone) && request.is_forked() {
         return Err(Error::new(Step::Mode, 0, Errno::EOPNOTSUPP));
     }

@@ -189,9 +189,9 @@ fn a_step_that_fails_before_in_or_after_a_hook_is_named_and_leaves_nothing() {
         let _watch = Watch::new(100, || "spawns that fail".into());
         let (exe, argv) = quick(0);
         let missing = Exec::Path(c"/nonexistent/program");
-        let suspends = Kernel::current().expect("known").has(Feature::Suspends);
         for setup in forks() {
             // Of an emulated raw fork the parent knows by a pipe alone, which a hook could close.
+            let suspends = setup.kernel.has(Feature::Suspends);
             for (make, asks) in [(raw as MakeHook, suspends), (forked, true)] {
                 let closes = if asks { close_all } else { nothing as HookFn };
                 for (exec, cwd, hook, expected) in [

@@ -16,10 +16,10 @@ use crate::namespaces::Namespaces;
 use crate::plan::{Plan, Step};
 use crate::process::Process;
 use crate::request::{CLibrary, FdAction, Hook, Request};
-use crate::spawn::Made;
 use crate::spawn::around::make_by;
 use crate::spawn::fork::SharedFrame;
 use crate::spawn::forked::{Entry, Fork};
+use crate::spawn::{Born, Wishes};
 use crate::sys;
 
 /// The closures of a command.
@@ -84,7 +84,7 @@ fn run(plan: &Plan<'_>, _: CLibrary) -> Result<Process, Error> {
     let page = SharedFrame::new().map_err(failed)?;
     let _held = hold_targets(plan).map_err(failed)?;
     let entry = Entry::new(plan, page.frame(), None);
-    let made = make_by(plan, page.frame(), 0, |_| {
+    let by_std = |_: Wishes<'_>| {
         // Nothing of it is used: neither program nor streams.
         let mut command = std::process::Command::new("/");
         // SAFETY: The child has a copy of all that the plan points to, and the frame is new.
@@ -93,16 +93,15 @@ fn run(plan: &Plan<'_>, _: CLibrary) -> Result<Process, Error> {
         unsafe { command.pre_exec(enter) };
         match command.spawn() {
             // Dropped, it neither waits nor kills.
-            // SAFETY: Its memory is its own, but for the frame, which `page` keeps.
-            Ok(child) => {
-                Ok(unsafe { Made::new(plan, page.frame(), SIGCHLD, child.id() as c_int, None) })
-            }
+            Ok(child) => Ok(Born::without_pidfd(child.id() as c_int)),
             Err(error) => {
                 let errno = error.raw_os_error().and_then(Errno::from_raw);
                 Err(errno.unwrap_or(Errno::EAGAIN))
             }
         }
-    })?;
+    };
+    // SAFETY: The child's memory is its own, but for the frame, which `page` keeps.
+    let made = unsafe { make_by(plan, page.frame(), SIGCHLD, by_std) }?;
     made.conclude(plan)
 }
 

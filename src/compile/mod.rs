@@ -118,6 +118,20 @@ impl Stages {
         self.asked |= 1 << place;
     }
 
+    /// Whether there is one of an option that the mode depends on: all but those which set up
+    /// what any child can set up, in memory that it shares.
+    #[inline]
+    pub(crate) const fn concern_the_mode(&self) -> bool {
+        const NEVER: u32 = 1 << Stages::SESSION
+            | 1 << Stages::LIMITS
+            | 1 << Stages::UMASK
+            | 1 << Stages::FDS
+            | 1 << Stages::DIRS
+            | 1 << Stages::RLIMITS
+            | 1 << Stages::PROCESS;
+        self.asked & !NEVER != 0
+    }
+
     /// Appends the steps that have waited for the stub.
     fn late<'a>(&self, plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
         if input.request.cgroup.is_some() {

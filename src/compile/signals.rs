@@ -27,14 +27,18 @@ const SIGSET_SIZE: usize = size_of::<SigSet>();
 #[inline]
 pub(super) fn actions<'a>(plan: &mut Writer<'a>, input: &Input<'a>) -> Result<(), Error> {
     let request = input.request;
+    let named = request.to_ignore.bits() | request.to_default.bits();
+    let clears = input.kernel.has(Feature::ClearSighand);
+    if clears && named == 0 {
+        return Ok(());
+    }
     let (to_default, to_ignore) = (request.to_default, request.to_ignore);
     let refused = to_ignore.bits() & (to_default.bits() | SigSet::UNCHANGEABLE.bits());
     if let Some(signal) = SigSet::from_bits(refused).iter().next() {
         let index = signal.unsigned_abs() as u16;
         return Err(Error::new(Step::SignalAction, index, Errno::EINVAL));
     }
-    let named = to_ignore.bits() | to_default.bits();
-    let set = if input.kernel.has(Feature::ClearSighand) { named } else { SigSet::ALL.bits() };
+    let set = if clears { named } else { SigSet::ALL.bits() };
     let inherited = input.caller.ignored.bits() & !to_default.bits();
     let ignored = set & (to_ignore.bits() | inherited);
     // Not by way of the default: a signal that waits would then be obeyed, and not be ignored.

@@ -14,7 +14,7 @@ use core::sync::atomic::Ordering;
 use linux_raw_sys::general as uapi;
 
 use super::forked::Fork;
-use super::made::failure;
+use super::made::{Born, failure};
 use super::traced::is_traced;
 use super::{Made, Wishes, unnamed};
 use crate::compile::service;
@@ -215,8 +215,11 @@ fn all_joins(request: &Request<'_>, is_fine: &mut dyn FnMut(Tag, RawFd) -> bool)
 unsafe fn make_plain(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error> {
     let wishes = Wishes { flags, cgroup: plan.cgroup, pids: &[] };
     // SAFETY: The caller's promises.
-    let made = unsafe { super::clone_for(plan, frame, wishes) };
-    made.map_err(|errno| Error::new(step_of_clone(plan, errno), 0, errno))
+    match unsafe { super::clone_for(plan, frame, wishes) } {
+        // SAFETY: The caller's promises, until the child has left: this waits for that.
+        Ok(born) => Ok(unsafe { Made::new(plan, frame, flags, born) }),
+        Err(errno) => Err(Error::new(step_of_clone(plan, errno), 0, errno)),
+    }
 }
 
 /// The same, with what there is.
@@ -227,15 +230,20 @@ unsafe fn make_plain(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made,
 unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error> {
     // SAFETY: The caller's promises.
     let clone = |wishes: Wishes<'_>| unsafe { super::clone_for(plan, frame, wishes) };
-    make_by(plan, frame, flags, clone)
+    // SAFETY: As above.
+    unsafe { make_by(plan, frame, flags, clone) }
 }
 
 /// The same, with a child that `clone` makes. One that waits must not make its parent wait.
-pub(crate) fn make_by(
+///
+/// # Safety
+///
+/// As for that, of such a child.
+pub(crate) unsafe fn make_by(
     plan: &Plan<'_>,
     frame: &Frame,
     flags: u32,
-    clone: impl FnOnce(Wishes<'_>) -> Result<Made, Errno>,
+    clone: impl FnOnce(Wishes<'_>) -> Result<Born, Errno>,
 ) -> Result<Made, Error> {
     let around = plan.around;
     let failed = |errno| Error::new(step_of_clone_with(plan, errno), 0, errno);
@@ -249,9 +257,10 @@ pub(crate) fn make_by(
     };
     let wishes = Wishes { flags: flags | around.flags(), cgroup: plan.cgroup, pids: around.pids() };
     let home = enter(plan)?;
-    let made = clone(wishes).map_err(failed);
+    let born = clone(wishes).map_err(failed);
     drop(home);
-    let mut made = made?;
+    // SAFETY: The caller's promises, until the child has left: this waits for that.
+    let mut made = unsafe { Made::new(plan, frame, flags, born?) };
     if let (true, Some(request)) = (waits, around.request) {
         made.set_waits(true);
         if let Err(error) = release(request, around.wanted, frame, made.pid()) {

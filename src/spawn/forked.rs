@@ -12,8 +12,8 @@ use linux_raw_sys::general as uapi;
 
 use super::around::{make_by, path_of};
 use super::fork::SharedFrame;
-use super::made::{PAUSE, cause, failure, reap};
-use super::{Made, unnamed_pipe};
+use super::made::{Born, PAUSE, cause, failure, reap};
+use super::{Wishes, unnamed_pipe};
 use crate::arch::{self, Start};
 use crate::errno::Errno;
 use crate::error::Error;
@@ -81,7 +81,9 @@ pub(crate) fn run(plan: &Plan<'_>, library: CLibrary) -> Result<Process, Error> 
     let (reader, writer) = unnamed_pipe(plan).map_err(failed)?;
     let entry = Entry::new(plan, frame, Some(writer.raw()));
     // SAFETY: The child has a copy of all that the plan points to, and the frame is new.
-    let made = make_by(plan, frame, 0, |_| unsafe { fork(library, entry, plan, frame) })?;
+    let fork = |_: Wishes<'_>| unsafe { fork(library, entry) };
+    // SAFETY: As above; the frame stays until `page` goes.
+    let made = unsafe { make_by(plan, frame, uapi::SIGCHLD, fork) }?;
     drop(writer);
     let dies = wait_for_exec(frame, made.pid(), reader.raw());
     if dies && failure(plan, frame).is_none() && !plan.leave_dead {
@@ -97,18 +99,12 @@ pub(crate) fn run(plan: &Plan<'_>, library: CLibrary) -> Result<Process, Error> 
 /// # Safety
 ///
 /// As for [`Entry::enter`], of the child.
-unsafe fn fork(
-    library: CLibrary,
-    entry: Entry,
-    plan: &Plan<'_>,
-    frame: &Frame,
-) -> Result<Made, Errno> {
+unsafe fn fork(library: CLibrary, entry: Entry) -> Result<Born, Errno> {
     // SAFETY: Who made the library's value vouched for its functions.
     match unsafe { (library.fork)() } {
         // SAFETY: The caller's promise.
         0 => unsafe { entry.enter() },
-        // SAFETY: Its memory is its own, but for the frame, which `run` keeps.
-        pid if pid > 0 => Ok(unsafe { Made::new(plan, frame, uapi::SIGCHLD, pid, None) }),
+        pid if pid > 0 => Ok(Born::without_pidfd(pid)),
         _ => {
             // SAFETY: As above.
             let errno = unsafe { (library.errno)() };

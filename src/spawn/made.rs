@@ -2,6 +2,7 @@
 //! still be in.
 
 use core::ffi::c_int;
+use core::mem::ManuallyDrop;
 use core::sync::atomic::Ordering;
 
 use linux_raw_sys::general as uapi;
@@ -15,6 +16,7 @@ use crate::mode::Mode;
 use crate::plan::op::Frame;
 use crate::plan::{Plan, Step};
 use crate::process::Process;
+use crate::request::RawFd;
 use crate::status::WaitStatus;
 use crate::sys::{self, Target};
 
@@ -32,9 +34,32 @@ pub(crate) struct Made {
     has_word: bool,
     /// A child that has executed nothing yet has no exit signal.
     has_no_signal: bool,
-    /// It waits until it is released.
-    waits: bool,
-    has_left: bool,
+    state: State,
+}
+
+/// What the kernel says of a child that it has made: the pid, and the pidfd or -1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Born {
+    pub(crate) pid: c_int,
+    pub(crate) pidfd: RawFd,
+}
+
+impl Born {
+    /// A child that somebody else has made.
+    pub(crate) const fn without_pidfd(pid: c_int) -> Self {
+        Self { pid, pidfd: -1 }
+    }
+}
+
+/// What a drop has to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// To wait for it.
+    Runs,
+    /// To end it: nobody would release it any more.
+    Waits,
+    /// Nothing: it has been waited for.
+    Left,
 }
 
 // SAFETY: What a frame has that is written to is atomic.
@@ -43,23 +68,19 @@ unsafe impl Send for Made {}
 unsafe impl Sync for Made {}
 
 impl Made {
-    /// The child `pid` of `plan`, made with `flags`.
+    /// The child of `plan` that was `born`, made with `flags`.
     ///
     /// # Safety
     ///
     /// `frame` is the child's, and stays, with the plan and all that it points to, until this is
-    /// concluded or dropped.
-    pub(crate) unsafe fn new(
-        plan: &Plan<'_>,
-        frame: *const Frame,
-        flags: u32,
-        pid: c_int,
-        pidfd: Option<Fd>,
-    ) -> Self {
+    /// concluded or dropped. The pidfd is nobody else's.
+    #[inline]
+    pub(crate) unsafe fn new(plan: &Plan<'_>, frame: *const Frame, flags: u32, born: Born) -> Self {
         let has_word = flags & uapi::CLONE_CHILD_CLEARTID != 0;
         // One that is left when it is dead has one.
         let has_no_signal = plan.kernel.has(Feature::NoExitSignal) && flags & uapi::CSIGNAL == 0;
-        Self { pid, pidfd, frame, has_word, has_no_signal, waits: false, has_left: false }
+        let pidfd = (born.pidfd >= 0).then(|| Fd::new(born.pidfd));
+        Self { pid: born.pid, pidfd, frame, has_word, has_no_signal, state: State::Runs }
     }
 
     pub(crate) fn pid(&self) -> c_int {
@@ -68,7 +89,7 @@ impl Made {
 
     /// Says that the child waits, and would do so for ever if this were dropped: then it is ended.
     pub(super) fn set_waits(&mut self, waits: bool) {
-        self.waits = waits;
+        self.state = if waits { State::Waits } else { State::Runs };
     }
 
     fn frame(&self) -> &Frame {
@@ -77,8 +98,9 @@ impl Made {
     }
 
     /// Waits until the child has executed its program, or has ended and is reaped.
+    #[inline]
     fn wait(&mut self, is_traced: bool) -> Stay {
-        self.has_left = true;
+        self.state = State::Left;
         if self.has_word {
             wait_until_gone(self.frame(), self.pid);
         }
@@ -90,10 +112,18 @@ impl Made {
     }
 
     /// Waits until the child has executed its program or has failed, and says which.
-    pub(crate) fn conclude(mut self, plan: &Plan<'_>) -> Result<Process, Error> {
+    pub(crate) fn conclude(self, plan: &Plan<'_>) -> Result<Process, Error> {
+        // It is waited for here, so that a drop has nothing to do.
+        let mut made = ManuallyDrop::new(self);
+        let pidfd = made.pidfd.take();
+        made.judge(plan, pidfd)
+    }
+
+    #[inline]
+    fn judge(&mut self, plan: &Plan<'_>, pidfd: Option<Fd>) -> Result<Process, Error> {
         // Only a hook can ask to be traced.
-        let hook = plan.around.request().and_then(|request| request.hook);
-        let end = self.wait(hook.is_some());
+        let may_trace = plan.around.request().is_some_and(|request| request.hook.is_some());
+        let end = self.wait(may_trace);
         if let Some(error) = failure(plan, self.frame()) {
             if let Stay::Executed(_) = end {
                 // ECHILD: someone waits for every child of every kind, or the emulator
@@ -113,7 +143,7 @@ impl Made {
             Kernel::forget(Feature::SharedMemory);
             return Err(self.end(Step::Clone, Errno::EOPNOTSUPP));
         }
-        let pidfd = match self.pidfd.take() {
+        let pidfd = match pidfd {
             None if plan.pidfd => Some(sys::pidfd_open(self.pid)),
             pidfd => pidfd.map(Ok),
         };
@@ -134,21 +164,24 @@ impl Made {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        if self.has_left {
+        let waited = self.state == State::Waits;
+        if self.state == State::Left {
             return;
         }
-        if self.waits {
+        if waited {
             let _ = sys::kill(self.pid, uapi::SIGKILL as c_int);
         }
+        let end = self.wait(false);
         // The question is not asked of one that has a signal: what it reports tells.
-        let (end, failed) = (self.wait(false), self.frame().errno.load(Ordering::Acquire) != 0);
-        if let (Stay::Executed(_), true) = (end, self.waits || failed) {
+        let failed = self.frame().errno.load(Ordering::Acquire) != 0;
+        if let (Stay::Executed(_), true) = (end, waited || failed) {
             let _ = reap(self.pid);
         }
     }
 }
 
 /// What the child reports to have failed.
+#[inline]
 pub(super) fn failure(plan: &Plan<'_>, frame: &Frame) -> Option<Error> {
     let errno = Errno::from_raw(frame.errno.load(Ordering::Acquire) as i32)?;
     let tag = plan.tag_at(frame.failed.load(Ordering::Relaxed));
@@ -185,6 +218,7 @@ enum Stay {
 /// A child that this process traces answers to any question, and by its stops too. It has
 /// executed something then: a parent that waits for the exec sees no earlier one. `is_traced`: it
 /// may well be so, and its stop is left to whoever waits for it.
+#[inline]
 fn end_of_stay(frame: &Frame, pid: c_int, mut is_traced: bool) -> Stay {
     let mut options = uapi::__WCLONE | uapi::WNOHANG;
     loop {

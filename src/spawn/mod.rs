@@ -18,7 +18,10 @@ mod vfork;
 
 pub(crate) use stub::{MOST_BEFORE, STUB, STUB_NAME, STUB_TEXT, Stub, copy};
 
-pub(crate) use made::Made;
+use made::Made;
+
+#[cfg_attr(not(feature = "std"), allow(unused_imports))]
+pub(crate) use made::Born;
 
 pub use batch::{Job, spawn_all};
 #[cfg(feature = "alloc")]
@@ -461,7 +464,7 @@ unsafe fn make(plan: &Plan<'_>, frame: &Frame, flags: u32) -> Result<Made, Error
 ///
 /// As for [`make`].
 #[inline]
-unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Result<Made, Errno> {
+unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Result<Born, Errno> {
     let mask = if plan.kernel.has(Feature::ClearSighand) {
         None
     } else {
@@ -471,7 +474,6 @@ unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Resul
     let at_once = plan.pidfd && plan.kernel.has(Feature::ClonePidfd);
     let place = if at_once { Some(&mut pidfd) } else { None };
     let start = Start { ops: plan.ops.as_ptr(), frame };
-    let flags = wishes.flags;
     // SAFETY: The caller's promises are those that `clone` asks for.
     let result = unsafe { clone(plan.kernel, wishes, place, start) };
     if let Some(mask) = mask {
@@ -480,10 +482,7 @@ unsafe fn clone_for(plan: &Plan<'_>, frame: &Frame, wishes: Wishes<'_>) -> Resul
     }
     // Of a child that was not made the kernel may have told a number, which is somebody else's
     // by now.
-    let pid = result?;
-    let pidfd = (pidfd >= 0).then(|| Fd::new(pidfd));
-    // SAFETY: The caller's promise, until the child has left; that is what this waits for.
-    Ok(unsafe { Made::new(plan, frame, flags, pid, pidfd) })
+    Ok(Born { pid: result?, pidfd })
 }
 
 /// The flags that make a child of `plan` in `mode`, and its exit signal where clone(2) has it.
