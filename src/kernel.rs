@@ -78,56 +78,65 @@ impl Feature {
     ];
 }
 
-/// What has to be known of the kernel. Features are found out together, a bit here for
-/// each group of them, and only those that somebody needs: a filter may kill for a call that it
-/// does not know.
+/// What has to be known of the kernel: features, and how to find out about some of them.
+///
+/// Only what somebody needs is asked for, as a filter may kill for a call that it does not know.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Needs(u32);
+pub(crate) struct Needs {
+    features: u32,
+    /// Asks about those that few options need, which bring it along.
+    ask: Option<fn(Kernel, Needs) -> Kernel>,
+}
 
 impl Needs {
     /// How a child is made.
-    pub(crate) const CLONE: Self = Self(1 << 16);
+    pub(crate) const CLONE: Self = Self {
+        features: Feature::Clone3 as u32
+            | Feature::ClearSighand as u32
+            | Feature::SharedMemory as u32
+            | Feature::Suspends as u32
+            | Feature::NoExitSignal as u32,
+        ask: None,
+    };
     /// How descriptors are closed.
-    pub(crate) const CLOSE: Self = Self(1 << 17);
+    pub(crate) const CLOSE: Self = Self {
+        features: Feature::CloseRange as u32
+            | Feature::CloseRangeCloexec as u32
+            | Feature::ShareFds as u32,
+        ask: None,
+    };
     /// Whether there are pidfds.
-    pub(crate) const PIDFD: Self = Self(1 << 18);
+    pub(crate) const PIDFD: Self =
+        Self { features: Feature::Pidfd as u32 | Feature::ClonePidfd as u32, ask: Some(ask_more) };
     /// Whether a program is executed by a descriptor.
-    pub(crate) const EXECVEAT: Self = Self(1 << 19);
+    pub(crate) const EXECVEAT: Self =
+        Self { features: Feature::ExecMemfd as u32, ask: Some(ask_more) };
     /// Whom a core dump ends.
-    pub(crate) const CORE_DUMP: Self = Self(1 << 20);
+    pub(crate) const CORE_DUMP: Self =
+        Self { features: Feature::OwnCoreDump as u32, ask: Some(ask_more) };
     /// All of that.
-    const ALL: Self = Self(0x1f << 16);
+    const ALL: Self = Self { features: Kernel::NEWEST.0, ask: Some(ask_more) };
 
     /// These, and `more` if `is_so`.
     pub(crate) const fn and(self, more: Self, is_so: bool) -> Self {
-        if is_so { Self(self.0 | more.0) } else { self }
+        if !is_so {
+            return self;
+        }
+        let ask = if more.ask.is_some() { more.ask } else { self.ask };
+        Self { features: self.features | more.features, ask }
     }
 
-    /// The features that these groups have.
-    fn features(self) -> u32 {
-        let group = |feature| match feature {
-            Feature::Clone3
-            | Feature::ClearSighand
-            | Feature::SharedMemory
-            | Feature::Suspends
-            | Feature::NoExitSignal => Self::CLONE,
-            Feature::CloseRange | Feature::CloseRangeCloexec | Feature::ShareFds => Self::CLOSE,
-            Feature::Pidfd | Feature::ClonePidfd => Self::PIDFD,
-            Feature::ExecMemfd => Self::EXECVEAT,
-            Feature::OwnCoreDump => Self::CORE_DUMP,
-        };
-        let asked = Feature::ALL.into_iter().filter(|feature| self.has(group(*feature)));
-        asked.fold(0, |bits, feature| bits | feature as u32)
-    }
-
-    /// Whether one of `groups` is among them.
-    pub(crate) const fn has(self, groups: Self) -> bool {
-        self.0 & groups.0 != 0
+    /// Whether one of the features of `group` is among them.
+    pub(crate) const fn has(self, group: Self) -> bool {
+        self.features & group.features != 0
     }
 }
 
-/// What is known, of [`Kernel`], and of which groups, of [`Needs`].
+/// What [`Kernel`] is known to offer; in the upper half, of which features it is known.
 static KNOWN: AtomicU32 = AtomicU32::new(0);
+
+/// Where the upper half begins.
+const HALF: u32 = 16;
 
 impl Kernel {
     /// A kernel that offers everything.
@@ -160,7 +169,7 @@ impl Kernel {
     ///
     /// As [`current`](Self::current).
     pub fn probe() -> Result<Self, Error> {
-        Self::best().ask(Needs::ALL, Needs::ALL, true)
+        Self::ask(Needs::ALL, 0, true)
     }
 
     /// What a kernel offers at best.
@@ -172,17 +181,18 @@ impl Kernel {
     #[inline]
     pub(crate) fn find(needs: Needs) -> Result<Self, Error> {
         let known = KNOWN.load(Ordering::Relaxed);
-        if known & needs.0 == needs.0 { Ok(Self(known).only()) } else { Self::look(known, needs) }
+        let missing = needs.features & !(known >> HALF);
+        if missing == 0 {
+            Ok(Self(known & Self::NEWEST.0))
+        } else {
+            Self::ask(Needs { features: missing, ..needs }, known, false)
+        }
     }
 
     /// Finds out anew, by children, what `needs` asks about.
     #[cold]
     pub(crate) fn find_anew(needs: Needs) -> Result<Self, Error> {
-        let known = KNOWN.load(Ordering::Relaxed);
-        let groups = Needs(known & Needs::ALL.0);
-        let rest = if groups.0 == 0 { Self::NEWEST.0 } else { known };
-        let hoped = Self(rest | needs.features()).and(Self::best());
-        hoped.ask(needs, groups.and(needs, true), true)
+        Self::ask(needs, KNOWN.load(Ordering::Relaxed), true)
     }
 
     /// The same kernel, or what is left of it, if it refuses by now what a child could only report
@@ -206,78 +216,56 @@ impl Kernel {
         Self(self.0 & other.0)
     }
 
-    /// Finds out what is not `known` yet.
+    /// Finds out what `needs` asks about, and remembers it beside what is `known`. `by_child`: even
+    /// if `clone3` says what there is.
     #[cold]
-    fn look(known: u32, needs: Needs) -> Result<Self, Error> {
-        let groups = known & Needs::ALL.0;
-        let kernel = if groups == 0 { Self::best() } else { Self(known).only() };
-        kernel.ask(Needs(needs.0 & !groups), Needs(needs.0 | groups), false)
-    }
-
-    /// Takes away what is missing of what `needs` asks about, and remembers that it knows `all`.
-    /// `by_child`: even if `clone3` says what there is.
-    fn ask(mut self, needs: Needs, all: Needs, by_child: bool) -> Result<Self, Error> {
-        // No descriptor has the number u32::MAX, so nothing is closed.
-        let none = u32::MAX;
+    fn ask(needs: Needs, known: u32, by_child: bool) -> Result<Self, Error> {
+        let of_known = known >> HALF & !needs.features;
+        // The best, but for what is known and not asked about.
+        let mut kernel = Self(Self::best().0 & (known | !of_known));
+        if !kernel.has(Feature::Suspends) {
+            // What hangs on it may not have been asked about before.
+            kernel = kernel.without(Feature::Suspends);
+        }
         if needs.has(Needs::CLOSE) {
-            if sys::close_range(none, none, CLOSE_RANGE_CLOEXEC).is_err() {
-                self = self.without(Feature::CloseRangeCloexec);
+            // No descriptor has the number u32::MAX, so nothing is closed.
+            let refuses = |flags| sys::close_range(u32::MAX, u32::MAX, flags).is_err();
+            if refuses(CLOSE_RANGE_CLOEXEC) {
+                kernel = kernel.without(Feature::CloseRangeCloexec);
             }
-            if sys::close_range(none, none, 0).is_err() {
-                self = self.without(Feature::CloseRange);
-            }
-        }
-        let no_pidfd = || sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full());
-        let no_open = needs.has(Needs::PIDFD) && self.has(Feature::Pidfd) && no_pidfd();
-        if needs.has(Needs::EXECVEAT) && !sys::execveat_exists() {
-            self = self.without(Feature::ExecMemfd);
-        }
-        if needs.has(Needs::CORE_DUMP) && !sys::release_is_at_least(5, 16) {
-            self = self.without(Feature::OwnCoreDump);
-        }
-        let clone = Needs::CLONE.and(Needs::CLOSE, true).and(Needs::PIDFD, true);
-        if needs.has(clone) {
-            if self.has(Feature::Clone3) {
-                match sys::clone3_version() {
-                    Clone3::Missing => self = self.without(Feature::Clone3),
-                    Clone3::First => self = self.without(Feature::ClearSighand),
-                    Clone3::Newer => {}
-                }
-            }
-            if no_open {
-                // All that have clone3 have pidfds: a filter refuses one way to them.
-                let by_clone = self.0 & Feature::ClonePidfd as u32;
-                let by_clone = if self.has(Feature::Clone3) { by_clone } else { 0 };
-                self = Self(self.without(Feature::Pidfd).0 | by_clone);
-            }
-            // Where there is clone3 it is Linux that answers, and no emulator.
-            if by_child || !self.has(Feature::Clone3) {
-                if sys::children_are_outside() {
-                    // The first child would be the init of a namespace, which dies with it. An
-                    // emulator is taken for one that shares nothing.
-                    let is_linux = self.has(Feature::Clone3);
-                    return Ok(if is_linux { self } else { self.without(Feature::NoExitSignal) });
-                }
-                self = spawn::probe(self, needs)?;
+            if refuses(0) {
+                kernel = kernel.without(Feature::CloseRange);
             }
         }
-        self.remember(all);
-        Ok(self)
-    }
-
-    /// Has [`find`](Self::find) answer this from now on, where it is asked about `groups`.
-    fn remember(self, groups: Needs) {
-        KNOWN.store(self.0 | groups.0, Ordering::Relaxed);
+        if kernel.has(Feature::Clone3) {
+            match sys::clone3_version() {
+                Clone3::Missing => kernel = kernel.without(Feature::Clone3),
+                Clone3::First => kernel = kernel.without(Feature::ClearSighand),
+                Clone3::Newer => {}
+            }
+        }
+        if let Some(more) = needs.ask {
+            kernel = more(kernel, needs);
+        }
+        // Where there is clone3 it is Linux that answers, and no emulator.
+        let is_linux = kernel.has(Feature::Clone3);
+        let by_clone = Needs::CLONE.and(Needs::CLOSE, true).and(Needs::PIDFD, true);
+        if (by_child || !is_linux) && needs.has(by_clone) {
+            if sys::children_are_outside() {
+                // The first child would be the init of a namespace, which dies with it. An
+                // emulator is taken for one that shares nothing.
+                return Ok(if is_linux { kernel } else { kernel.without(Feature::NoExitSignal) });
+            }
+            kernel = spawn::probe(kernel, needs)?;
+        }
+        let of_known = of_known | needs.features;
+        KNOWN.store(kernel.0 | of_known << HALF, Ordering::Relaxed);
+        Ok(kernel)
     }
 
     /// Has no spawn try `feature` from now on.
     pub(crate) fn forget(feature: Feature) {
         KNOWN.fetch_and(!(Self::NEWEST.0 & !Self::NEWEST.without(feature).0), Ordering::Relaxed);
-    }
-
-    /// Without the bits that are none of a feature.
-    const fn only(self) -> Self {
-        Self(self.0 & Self::NEWEST.0)
     }
 
     /// Whether it offers `feature`.
@@ -304,6 +292,24 @@ impl Kernel {
     pub(crate) const fn shares_memory(self) -> bool {
         self.has(Feature::SharedMemory) && self.has(Feature::NoExitSignal)
     }
+}
+
+/// Takes away what is missing of `kernel`, of the groups that few options need.
+fn ask_more(mut kernel: Kernel, needs: Needs) -> Kernel {
+    let no_pidfd = || sys::pidfd_open(sys::getpid()).is_err_and(|errno| !errno.is_table_full());
+    if needs.has(Needs::PIDFD) && kernel.has(Feature::Pidfd) && no_pidfd() {
+        // All that have clone3 have pidfds: a filter refuses one way to them.
+        let by_clone = kernel.0 & Feature::ClonePidfd as u32;
+        let by_clone = if kernel.has(Feature::Clone3) { by_clone } else { 0 };
+        kernel = Kernel(kernel.without(Feature::Pidfd).0 | by_clone);
+    }
+    if needs.has(Needs::EXECVEAT) && !sys::execveat_exists() {
+        kernel = kernel.without(Feature::ExecMemfd);
+    }
+    if needs.has(Needs::CORE_DUMP) && !sys::release_is_at_least(5, 16) {
+        kernel = kernel.without(Feature::OwnCoreDump);
+    }
+    kernel
 }
 
 impl fmt::Debug for Kernel {

@@ -14,7 +14,7 @@ use crate::compile::{
     session,
 };
 use crate::errno::Errno;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Needs};
 use crate::mode::Modes;
 use crate::namespaces::Namespaces;
 use crate::posix::PosixSpawn;
@@ -420,6 +420,8 @@ pub struct Request<'a> {
     pub(crate) posix: Option<&'a PosixSpawn<'a>>,
     pub(crate) hook: Option<Hook<'a>>,
     pub(crate) pidfd: bool,
+    /// What has to be known of the kernel, besides how descriptors are closed.
+    pub(crate) needs: Needs,
     pub(crate) leave_dead: bool,
     #[cfg(feature = "alloc")]
     pub(crate) exec_fd: bool,
@@ -478,6 +480,7 @@ impl<'a> Request<'a> {
             posix: None,
             hook: None,
             pidfd: false,
+            needs: Needs::CLONE,
             leave_dead: false,
             #[cfg(feature = "alloc")]
             exec_fd: false,
@@ -934,6 +937,7 @@ impl<'a> Request<'a> {
     /// seccomp(2).
     pub const fn seccomp(&mut self, filter: &'a [Filter]) -> &mut Self {
         self.seccomp = Some(filter);
+        self.needs = self.needs.and(Needs::CORE_DUMP, true);
         self.stages.put(Stages::FILTER_EARLY, sandbox::seccomp_early);
         self.stages.put(Stages::FILTER_LATE, sandbox::seccomp_late);
         self
@@ -1319,6 +1323,7 @@ impl<'a> Request<'a> {
     /// clone(2), `CLONE_PIDFD`; `pidfd_open(2)`.
     pub const fn pidfd(&mut self, on: bool) -> &mut Self {
         self.pidfd = on;
+        self.needs = self.needs.and(Needs::PIDFD, on);
         self
     }
 
@@ -1405,6 +1410,7 @@ impl<'a> Request<'a> {
     /// Brings along what it takes to be spawned by a stub.
     const fn with_stub(&mut self) {
         self.stub = Some(&STUB);
+        self.needs = self.needs.and(Needs::EXECVEAT, true);
         self.stages.put(Stages::STUB, exec::stub_stage);
         self.with_around();
     }

@@ -9,8 +9,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use rawspawn::{
-    CLibrary, Cause, CurrentDir, Errno, Exec, Feature, Hook, HookFn, Kernel, Mode, Namespaces,
-    NsSet, ParentHook, Request, SigSet, Step,
+    CLibrary, Cause, CurrentDir, Errno, Exec, Feature, Hook, HookFn, Mode, Namespaces, NsSet,
+    ParentHook, Request, SigSet, Step,
 };
 
 use crate::common::fork::Sleeper;

@@ -130,19 +130,17 @@ fn line(f: &mut fmt::Formatter<'_>, number: Option<usize>, op: &Op<'_>) -> fmt::
     f.write_char('\n')
 }
 
-/// Prints the signals of `set`, of which there is one at least: all that follow one another as a
-/// range.
+/// Prints the signals of `set`: all that follow one another as a range.
 fn signals(f: &mut fmt::Formatter<'_>, set: SigSet) -> fmt::Result {
-    let mut before = "each of ";
-    for first in set.iter().filter(|signal| !set.contains(signal - 1)) {
-        let last = (first..=64).take_while(|signal| set.contains(*signal)).last();
-        f.write_str(before)?;
-        int(f, first as isize)?;
-        if let Some(last) = last.filter(|last| *last != first) {
-            f.write_char('-')?;
-            int(f, last as isize)?;
-        }
-        before = " ";
+    f.write_str("each of")?;
+    for signal in set.iter() {
+        let before = match (set.contains(signal - 1), set.contains(signal + 1)) {
+            (true, true) => continue,
+            (true, false) => '-',
+            (false, _) => ' ',
+        };
+        f.write_char(before)?;
+        int(f, signal as isize)?;
     }
     Ok(())
 }

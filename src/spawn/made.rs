@@ -264,6 +264,7 @@ pub(super) const PAUSE: u32 = 100_000;
 /// a signal that dumps core kills the child; and a copy of `frame` that another thread's
 /// fork has made is never cleared. So now and then it is asked whether there still is a
 /// child that runs.
+#[inline(never)]
 fn wait_until_gone(frame: &Frame, pid: c_int) {
     let has_ended = || {
         let options = uapi::WEXITED | uapi::WNOHANG | uapi::WNOWAIT | uapi::__WALL;

@@ -187,13 +187,9 @@ impl Request<'_> {
     /// What has to be known of the kernel.
     #[inline]
     fn needs(&self) -> Needs {
-        let closes_more = || self.posix.is_some_and(PosixSpawn::closes_from);
-        let closes = self.other_fds == OtherFds::Close || self.cgroup.is_some() || closes_more();
-        Needs::CLONE
-            .and(Needs::CLOSE, closes)
-            .and(Needs::PIDFD, self.pidfd)
-            .and(Needs::EXECVEAT, self.stub.is_some())
-            .and(Needs::CORE_DUMP, self.seccomp.is_some())
+        let closes = self.other_fds == OtherFds::Close || self.cgroup.is_some();
+        let closes = closes || self.posix.is_some_and(PosixSpawn::closes_from);
+        self.needs.and(Needs::CLOSE, closes)
     }
 
     fn spawn_in(&self, mut storage: Storage<'_>) -> Result<Process, Error> {
@@ -247,19 +243,12 @@ impl Request<'_> {
     /// installed or a namespace entered, and the child has done nothing that a second one could
     /// not do again; and if a stub cannot be made.
     fn lesser(&self, kernel: Kernel, error: Error) -> Option<Kernel> {
-        let refused = matches!(error.errno(), Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL));
-        if error.step() == Step::Stub {
-            // A security module refuses to execute it, or there is no descriptor for it.
-            let is_new = self.modes == Modes::Any && kernel.has(Feature::ExecMemfd);
-            let lesser = (is_new && self.opens_again()).then(|| kernel.without(Feature::ExecMemfd));
-            let for_good =
-                matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::ENOSYS));
-            if lesser.is_some() && self.kernel.is_none() && for_good {
-                Kernel::forget(Feature::ExecMemfd);
-            }
-            return lesser;
+        let (step, errno) = (error.step(), error.errno());
+        if let (Step::Stub, Some(stub)) = (step, self.stub) {
+            return if self.opens_again() { (stub.without)(self, kernel, errno) } else { None };
         }
-        let may_repeat = match error.step() {
+        let refused = matches!(errno, Some(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL));
+        let may_repeat = match step {
             Step::Clone => refused,
             Step::CloseOthers | Step::NewNamespaces | Step::FileAction => refused && self.is_pure(),
             // By a filter that has somebody answer for the kernel, which works in the parent.
@@ -364,17 +353,8 @@ impl Plan<'_> {
     #[cold]
     #[inline(never)]
     fn run_again(&self, error: Error) -> Result<Process, Error> {
-        let request = self.around.request();
-        let lesser =
-            request.and_then(|request| Some((request, request.lesser(self.kernel, error)?)));
-        let Some((request, lesser)) = lesser else { return Err(error) };
-        let mut buffer = Buffer::<48, 256>::new();
-        let mut storage = Storage::from(&mut buffer);
-        match request.spawn_on(lesser, storage.reborrow()) {
-            Err(next) if next.is_too_small() => Err(error),
-            Err(next) => request.spawn_again(lesser, next, storage),
-            result => result,
-        }
+        let Some(request) = self.around.request() else { return Err(error) };
+        request.spawn_again(self.kernel, error, (&mut Buffer::<48, 256>::new()).into())
     }
 }
 

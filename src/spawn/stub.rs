@@ -33,7 +33,7 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel};
-use crate::mode::Mode;
+use crate::mode::{Mode, Modes};
 use crate::plan::op::{Arg, Call, Op, Tag, ends, flags, sys};
 use crate::plan::pointee::{Pointee, pointees};
 use crate::plan::{Plan, Step, Storage, Writer};
@@ -49,9 +49,23 @@ pub(crate) struct Stub {
     /// memory for a child that is made there.
     pub(crate) pays_for_a_move: fn() -> bool,
     pub(crate) run: fn(&Plan<'_>) -> Result<Process, Error>,
+    /// What is left of a kernel where a stub has failed with an errno, if there is another way.
+    pub(crate) without: fn(&Request<'_>, Kernel, Option<Errno>) -> Option<Kernel>,
 }
 
-pub(crate) static STUB: Stub = Stub { is_sound, pays_for_a_move, run };
+pub(crate) static STUB: Stub = Stub { is_sound, pays_for_a_move, run, without };
+
+fn without(request: &Request<'_>, kernel: Kernel, errno: Option<Errno>) -> Option<Kernel> {
+    if request.modes != Modes::Any || !kernel.has(Feature::ExecMemfd) {
+        return None;
+    }
+    // Or there was no descriptor for it, or too little room.
+    let is_refused = matches!(errno, Some(Errno::EACCES | Errno::EPERM | Errno::ENOSYS));
+    if is_refused && request.kernel.is_none() {
+        Kernel::forget(Feature::ExecMemfd);
+    }
+    Some(kernel.without(Feature::ExecMemfd))
+}
 
 /// Whether a stub can do what the request asks for: it has what it needs after one more
 /// exec, and needs no Rust.
