@@ -13,7 +13,9 @@ use rawspawn::{
 };
 
 use crate::common::watch::Watch;
-use crate::common::{Remains, file_at, has_children, is_root, isolated, open_fds, test_children};
+use crate::common::{
+    Remains, file_at, has_children, is_root, isolated, open_fds, skip, test_children,
+};
 
 /// What a hook does.
 type HookFn = fn() -> io::Result<()>;
@@ -375,7 +377,7 @@ fn a_hook_goes_with_what_std_does_not_have() {
         assert_eq!(SEEN.load(Ordering::Relaxed), child.id());
         assert!(child.wait().expect("our child").success());
         if !is_root() {
-            println!("skipped: a PID namespace, which takes root");
+            skip("a PID namespace, which takes root");
             return;
         }
         let mut command = Command::new("sh");

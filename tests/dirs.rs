@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::common::child::assert_refused;
-use crate::common::{TempDir, each_setup, isolated, report, run};
+use crate::common::{TempDir, each_setup, isolated, report, run, skip};
 use rawspawn::{CStrArray, CStrPtr, CurrentDir, Errno, Exec, FdAction, Request, Step};
 
 fn c_path(path: &Path) -> CString {
@@ -17,22 +17,24 @@ fn c_path(path: &Path) -> CString {
 
 #[test]
 fn the_working_directory_is_set_by_path_or_descriptor() {
-    let dir = TempDir::new();
-    let real = fs::canonicalize(dir.path()).expect("ours");
-    let path = c_path(&real);
-    let opened = File::open(&real).expect("ours");
-    let own = std::env::current_dir().expect("a directory");
-    for setup in each_setup() {
-        for cwd in [CurrentDir::Path(&path), CurrentDir::Fd(opened.as_raw_fd())] {
-            let seen = report(setup, |request| {
-                request.cwd(cwd);
-            });
-            assert_eq!(Path::new(seen.get("cwd")), real, "{setup:?}, {cwd:?}");
+    isolated(|| {
+        let dir = TempDir::new();
+        let real = fs::canonicalize(dir.path()).expect("ours");
+        let path = c_path(&real);
+        let opened = File::open(&real).expect("ours");
+        let own = std::env::current_dir().expect("a directory");
+        for setup in each_setup() {
+            for cwd in [CurrentDir::Path(&path), CurrentDir::Fd(opened.as_raw_fd())] {
+                let seen = report(setup, |request| {
+                    request.cwd(cwd);
+                });
+                assert_eq!(Path::new(seen.get("cwd")), real, "{setup:?}, {cwd:?}");
+            }
+            let seen = report(setup, |_| {});
+            assert_eq!(Path::new(seen.get("cwd")), own, "{setup:?}");
+            assert_eq!(std::env::current_dir().expect("a directory"), own, "{setup:?}: the parent");
         }
-        let seen = report(setup, |_| {});
-        assert_eq!(Path::new(seen.get("cwd")), own, "{setup:?}");
-        assert_eq!(std::env::current_dir().expect("a directory"), own, "{setup:?}: the parent");
-    }
+    });
 }
 
 #[test]
@@ -150,7 +152,7 @@ fn build_probe(dir: &TempDir) -> bool {
         .output();
     let works = built.is_ok_and(|output| output.status.success());
     if !works {
-        println!("skipped: no compiler that links for this machine");
+        skip("no compiler that links for this machine");
     }
     works
 }
@@ -160,7 +162,7 @@ fn a_changed_root_is_where_the_program_is_found_and_starts() {
     isolated(|| {
         // SAFETY: Touches no memory.
         if unsafe { libc::geteuid() } != 0 {
-            println!("skipped: only root may change the root");
+            skip("only root may change the root");
             return;
         }
         let (root, outside) = (TempDir::new(), TempDir::new());

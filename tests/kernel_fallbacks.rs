@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 use rawspawn::{Errno, Exec, Feature, Kernel, Mode, Modes, Reason, Request, Step, argv};
 
 use crate::common::seccomp::{First, Refuse, refusing};
-use crate::common::{Remains, Room, alone, isolated, quick};
+use crate::common::{Remains, Room, alone, isolated, quick, skip};
 
 /// What a filter refuses, and what the kernel then lacks.
 fn filters() -> Vec<(&'static str, Vec<Refuse>, Vec<Feature>)> {
@@ -153,7 +153,7 @@ fn without_waitid_by_pidfd_and_signals_by_pidfd_the_pid_will_do() {
             Refuse { first: First::Is(3), ..Refuse::new(libc::SYS_waitid, libc::EINVAL) },
         ];
         if !Kernel::current().expect("a child can be made").has(Feature::Pidfd) {
-            println!("skipped: pidfds, which this kernel lacks");
+            skip("pidfds, which this kernel lacks");
             return;
         }
         let status = refusing(&calls, || {
@@ -193,12 +193,12 @@ fn vfork_spawns_where_fork_has_no_memory_for_a_copy() {
         let restore = Restore([POLICY, RATIO, KIBIBYTES].map(|file| (file, setting(file))));
         let writable = std::fs::OpenOptions::new().write(true).open(POLICY);
         let Ok(mut policy) = writable else {
-            println!("skipped: overcommit, for want of root");
+            skip("overcommit, for want of root");
             std::mem::forget(restore);
             return;
         };
         if !Kernel::current().expect("a child can be made").has(Feature::SharedMemory) {
-            println!("skipped: overcommit, as no memory can be shared here");
+            skip("overcommit, as no memory can be shared here");
             return;
         }
         // What is committed already, 8 GiB for us, and 4 GiB for everyone else. Ours

@@ -11,7 +11,7 @@ use rawspawn::{
 
 use crate::common::seccomp::killing;
 use crate::common::{
-    Remains, Room, Setup, core_kills_all, each_setup, failure, has_children, isolated, quick,
+    Remains, Room, Setup, core_kills_all, each_setup, failure, has_children, isolated, quick, skip,
     without_stub,
 };
 
@@ -185,15 +185,17 @@ fn what_fails_is_an_error_with_its_step_and_is_reaped() {
 
 #[test]
 fn a_plan_says_that_its_child_has_a_signal() {
-    for setup in each_setup() {
-        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
-        setup.apply(request.env(argv![]).leave_dead(true));
-        let mut room = Room::new();
-        let text = request.plan(&mut room).expect("a plan").to_string();
-        let clears = text.contains("|CLONE_CHILD_CLEARTID|SIGCHLD");
-        assert!(text.contains("|SIGCHLD"), "{text}");
-        assert_eq!(clears, setup.mode != Mode::Fork, "{text}");
-    }
+    isolated(|| {
+        for setup in each_setup() {
+            let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+            setup.apply(request.env(argv![]).leave_dead(true));
+            let mut room = Room::new();
+            let text = request.plan(&mut room).expect("a plan").to_string();
+            let clears = text.contains("|CLONE_CHILD_CLEARTID|SIGCHLD");
+            assert!(text.contains("|SIGCHLD"), "{text}");
+            assert_eq!(clears, setup.mode != Mode::Fork, "{text}");
+        }
+    });
 }
 
 #[test]
@@ -283,7 +285,7 @@ fn it_takes_no_call_beyond_the_clone() {
         let (exe, argv) = quick(0);
         let Ok(kernel) = Kernel::current() else { return };
         if !kernel.has(Feature::SharedMemory) {
-            println!("skipped: the word that the kernel clears, without shared memory");
+            skip("the word that the kernel clears, without shared memory");
             return;
         }
         // Who asked for the child by wait4 would be killed.

@@ -14,13 +14,13 @@ use rawspawn::{
 
 use crate::common::child::{End, ending};
 use crate::common::fork::Sleeper;
+use crate::common::rights::may_change_credentials;
+use crate::common::rights::may_make;
 use crate::common::seccomp::Refuse;
 use crate::common::{
-    Remains, Reporter, Room, TempDir, each_setup, failure, forked, is_root, isolated,
-    may_change_credentials, refused, report,
+    Remains, Reporter, Room, TempDir, each_setup, failure, forked, isolated, refused, report, skip,
 };
 #[cfg(feature = "alloc")]
-use crate::namespaces::may_make;
 use crate::namespaces::{NOBODY, become_nobody, users_may_make};
 
 #[test]
@@ -64,7 +64,7 @@ fn newuidmap_gives_ids_to_somebody_without_privileges() {
         }
         let needed = ["/usr/bin/newuidmap", "/etc/subuid", "/etc/subgid"];
         if !needed.iter().all(|path| Path::new(path).exists()) {
-            println!("skipped: newuidmap, which is not installed");
+            skip("newuidmap, which is not installed");
             return;
         }
         let dir = TempDir::new();
@@ -141,7 +141,7 @@ fn a_hook_that_fails_or_panics_leaves_no_child() {
 fn a_child_whose_waiting_parent_dies_does_not_wait_for_ever() {
     isolated(|| {
         let init = Namespaces::new(NsSet::PID);
-        let inits = if is_root() { &[false, true][..] } else { &[false] };
+        let inits = if may_make(NsSet::PID) { &[false, true][..] } else { &[false] };
         for (setup, is_init) in
             each_setup().into_iter().flat_map(|setup| inits.iter().map(move |init| (setup, init)))
         {

@@ -10,10 +10,11 @@ use rawspawn::{
 };
 
 use crate::common::child::{End, ending};
+use crate::common::rights::may_change_credentials;
 use crate::common::seccomp::{Refuse, refusing};
 use crate::common::{
-    Report, Reporter, Room, Setup, TempDir, each_setup, failure, file_at, forked, isolated,
-    may_change_credentials, report, run, without_stub,
+    Report, Reporter, Room, Setup, TempDir, each_setup, failure, file_at, forked, isolated, report,
+    run, without_stub,
 };
 use crate::session::terminal;
 

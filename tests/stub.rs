@@ -12,10 +12,11 @@ use rawspawn::{
 };
 
 use crate::common::fork::Sleeper;
+use crate::common::rights::{SECCOMP, may_change_credentials, may_give, may_trace_others, needs};
 use crate::common::seccomp::{Question, Refuse, killing, refusing, supervised};
 use crate::common::{
-    Remains, Reporter, Room, Running, Setup, TempDir, each_setup, file_at, forked, isolated,
-    may_change_credentials, quick, report, share_memory,
+    Remains, Reporter, Room, Running, Setup, TempDir, each_setup, file_at, forked, isolated, quick,
+    report, share_memory,
 };
 
 /// A user that no other test makes children of.
@@ -49,6 +50,9 @@ fn pid() -> i32 {
 #[test]
 fn who_has_other_credentials_shares_no_memory() {
     isolated(|| {
+        if !needs(&[SECCOMP]) || !may_trace_others() {
+            return;
+        }
         for setup in setups(Mode::Stub).into_iter().chain(setups(Mode::Fork)) {
             for call in [libc::SYS_setgroups, libc::SYS_setresgid, libc::SYS_setresuid] {
                 let look = |listener| {
@@ -80,6 +84,9 @@ fn who_has_other_credentials_shares_no_memory() {
 #[test]
 fn nobody_can_change_a_stub() {
     isolated(|| {
+        if !needs(&[SECCOMP]) || !may_trace_others() {
+            return;
+        }
         for setup in setups(Mode::Stub) {
             let look = |listener| {
                 let question = Question::next(listener);
@@ -423,7 +430,7 @@ fn a_stub_is_chosen_where_the_capabilities_survive_and_else_a_fork() {
 fn a_program_that_takes_a_capability_to_reach_is_reached() {
     const DAC_READ_SEARCH: u32 = 2;
     isolated(|| {
-        if setups(Mode::Stub).is_empty() {
+        if setups(Mode::Stub).is_empty() || !may_give(DAC_READ_SEARCH) {
             return;
         }
         let dir = TempDir::new();

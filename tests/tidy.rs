@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use rawspawn::Step;
 
+use crate::common::skip;
+
 /// The source tree; `None` where only the executable has come along.
 fn tree() -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     if root.join("Cargo.toml").exists() {
         return Some(root);
     }
-    println!("skipped: the source tree, which is elsewhere");
+    skip("the source tree, which is elsewhere");
     None
 }
 
