@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::common::child::assert_refused;
+use crate::common::rights::{CHROOT, needs};
 use crate::common::{TempDir, each_setup, isolated, report, run, skip};
 use rawspawn::{CStrArray, CStrPtr, CurrentDir, Errno, Exec, FdAction, Request, Step};
 
@@ -85,6 +86,9 @@ fn the_umask_holds_for_the_files_that_are_opened_and_for_the_child_alone() {
 #[test]
 fn what_is_no_directory_is_refused_at_its_step() {
     isolated(|| {
+        if !needs(&[CHROOT]) {
+            return;
+        }
         static AT_50: [FdAction<'static>; 1] = [FdAction::Map { parent_fd: 0, child_fd: 50 }];
         let null = File::open("/dev/null").expect("/dev/null");
         // SAFETY: Descriptors only.
@@ -160,6 +164,9 @@ fn build_probe(dir: &TempDir) -> bool {
 #[test]
 fn a_changed_root_is_where_the_program_is_found_and_starts() {
     isolated(|| {
+        if !needs(&[CHROOT]) {
+            return;
+        }
         // SAFETY: Touches no memory.
         if unsafe { libc::geteuid() } != 0 {
             skip("only root may change the root");

@@ -9,7 +9,7 @@ use rawspawn::{
     CStrArray, CStrPtr, CurrentDir, Errno, Exec, FdAction, Feature, Request, Step, argv,
 };
 
-use crate::common::rights::{EXECVEAT, needs};
+use crate::common::rights::{EXECVEAT, SECCOMP, needs};
 use crate::common::seccomp::{Question, supervised};
 use crate::common::{
     Reporter, Room, TempDir, each_setup, failure, finish, isolated, quick, run, without_stub,
@@ -216,6 +216,9 @@ fn an_unknown_format_is_a_script_only_if_asked() {
 #[test]
 fn a_busy_file_is_tried_again() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let dir = TempDir::new();
         let (exe, argv) = quick(13);
         let path = dir.path().join("busy");
@@ -249,6 +252,9 @@ fn a_busy_file_is_tried_again() {
 #[test]
 fn an_exec_that_was_interrupted_is_repeated() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (exe, argv) = quick(14);
         for setup in each_setup() {
             let mut request = Request::new(Exec::Path(exe), argv);

@@ -9,6 +9,7 @@ use rawspawn::{
     SigSet, Step, argv, spawn_all,
 };
 
+use crate::common::rights::{SECCOMP, needs};
 use crate::common::seccomp::killing;
 use crate::common::{
     Remains, Room, Setup, core_kills_all, each_setup, failure, has_children, isolated, quick, skip,
@@ -46,6 +47,9 @@ fn assert_killed(spawned: Result<Process, Error>, signal: i32, how: &str) {
 #[test]
 fn a_child_that_is_killed_at_its_exec_is_a_success_in_every_mode() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (exe, argv) = quick(0);
         for setup in setups() {
             let before = Remains::look();
@@ -70,6 +74,9 @@ fn a_child_that_is_killed_at_its_exec_is_a_success_in_every_mode() {
 #[test]
 fn a_child_that_is_killed_is_a_success_by_every_door() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         if setups().iter().all(|setup| setup.mode == Mode::Fork) {
             return;
         }
@@ -282,6 +289,9 @@ extern "C" fn nothing(_: i32) {}
 #[test]
 fn it_takes_no_call_beyond_the_clone() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (exe, argv) = quick(0);
         let Ok(kernel) = Kernel::current() else { return };
         if !kernel.has(Feature::SharedMemory) {

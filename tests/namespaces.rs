@@ -55,7 +55,9 @@ fn a_child_has_the_new_namespaces_that_are_asked_for_and_no_others() {
         let without_user = all.without(NsSet::USER);
         let single = KINDS.iter().map(|(kind, _)| *kind);
         for kinds in single.chain([without_user]).filter(|kinds| *kinds != NsSet::USER) {
-            if !may_make(kinds) {
+            // A new mount namespace is made a slave of the old.
+            let calls = if kinds.contains(NsSet::MOUNT) { &[MOUNT][..] } else { &[] };
+            if !may_make_for(kinds, calls) {
                 continue;
             }
             let namespaces = Namespaces::new(kinds);
@@ -114,10 +116,10 @@ const UIDS: [IdRange; 1] = [IdRange::new(0, NOBODY, 1)];
 fn somebody_without_privileges_is_root_in_a_namespace_of_their_own() {
     static CAPABILITIES: Capabilities = Capabilities::only(CapSet::EMPTY.with(10));
     isolated(|| {
-        if !users_may_make() {
+        let kinds = NsSet::USER.with(NsSet::PID).with(NsSet::UTS).with(NsSet::NET);
+        if !users_may_make() || !may_make_for(kinds, &[SETHOSTNAME]) {
             return;
         }
-        let kinds = NsSet::USER.with(NsSet::PID).with(NsSet::UTS).with(NsSet::NET);
         let namespaces =
             Namespaces::new(kinds).id_maps(&UIDS, &UIDS).hostname(c"box").loopback(true);
         forked(|| {
@@ -294,7 +296,7 @@ fn all_namespaces_of_a_process_are_joined_by_its_pidfd() {
 #[test]
 fn a_user_namespace_is_joined_and_new_ones_belong_to_it() {
     isolated(|| {
-        if !users_may_make() {
+        if !users_may_make() || !may_make_for(NsSet::UTS, &[SETHOSTNAME]) {
             return;
         }
         forked(|| {

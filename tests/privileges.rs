@@ -4,7 +4,7 @@ use std::os::fd::FromRawFd;
 
 use rawspawn::{CapSet, Capabilities, Errno, Exec, Filter, Groups, Mode, Request, Step, argv};
 
-use crate::common::rights::{SYS_ADMIN, may_change_credentials, may_give};
+use crate::common::rights::{SECCOMP, SYS_ADMIN, may_change_credentials, may_give, needs};
 use crate::common::{
     Report, Room, Setup, TempDir, each_setup, failure, forked, is_root, isolated, report, run,
     skip, with_own_memory,
@@ -158,6 +158,9 @@ fn refusing(calls: &[i64]) -> Vec<Filter> {
 #[test]
 fn a_filter_holds_for_the_program_and_not_for_what_comes_before() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let before = own_sets();
         let filter = refusing(&[libc::SYS_setresuid, libc::SYS_setgroups, libc::SYS_dup3]);
         let becomes = may_change_credentials();
@@ -188,6 +191,9 @@ fn a_filter_holds_for_the_program_and_not_for_what_comes_before() {
 #[test]
 fn a_filter_without_either_right_is_refused() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         if is_root() && !may_change_credentials() {
             return;
         }

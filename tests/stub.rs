@@ -219,6 +219,9 @@ fn a_user_who_attacks_his_own_child_in_the_making_does_not_reach_its_parent() {
 #[test]
 fn a_stub_that_is_killed_is_an_error_and_no_zombie() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let listen = ListenFds::new(0);
         // The last is the exec of the program, when all steps have been told of.
         let calls = [libc::SYS_setresuid, libc::SYS_execve];
@@ -281,6 +284,9 @@ fn by_default() -> (Mode, Reason) {
 #[test]
 fn where_a_memfd_cannot_be_executed_it_is_a_fork() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         if setups(Mode::Stub).is_empty() {
             return;
         }
@@ -337,6 +343,9 @@ fn a_standard_stream_that_is_used_is_still_there() {
 #[test]
 fn a_parent_that_may_not_signal_its_child_is_not_held_by_its_owner() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         if setups(Mode::Stub).is_empty() {
             return;
         }

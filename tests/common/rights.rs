@@ -35,16 +35,6 @@ pub(crate) fn has_capability(number: u32) -> bool {
     set >> number & 1 == 1
 }
 
-/// Whether the kernel, a filter, or both refuse `call` whatever its arguments are.
-pub(crate) fn is_refused(call: libc::c_long) -> bool {
-    let nothing: libc::c_long = -1;
-    // SAFETY: No address, descriptor, size or flags are -1: nothing is touched or done.
-    let result =
-        unsafe { libc::syscall(call, nothing, nothing, nothing, nothing, nothing, nothing) };
-    let errno = std::io::Error::last_os_error().raw_os_error();
-    result == -1 && matches!(errno, Some(libc::ENOSYS | libc::EPERM | libc::EOPNOTSUPP))
-}
-
 /// Whether this process may leave a child capability `number`; says so if not.
 pub(crate) fn may_give(number: u32) -> bool {
     let may = has_capability(number);
@@ -62,17 +52,14 @@ pub(crate) const CHROOT: Call = Call("chroot", libc::SYS_chroot);
 pub(crate) const EXECVEAT: Call = Call("execveat", libc::SYS_execveat);
 pub(crate) const IOPRIO_SET: Call = Call("ioprio_set", libc::SYS_ioprio_set);
 const KCMP: Call = Call("kcmp", libc::SYS_kcmp);
-pub(crate) const LANDLOCK_RESTRICT_SELF: Call = Call("landlock_restrict_self", 446);
 pub(crate) const MEMFD_CREATE: Call = Call("memfd_create", libc::SYS_memfd_create);
 pub(crate) const MOUNT: Call = Call("mount", libc::SYS_mount);
 pub(crate) const PIDFD_OPEN: Call = Call("pidfd_open", libc::SYS_pidfd_open);
 pub(crate) const PIVOT_ROOT: Call = Call("pivot_root", libc::SYS_pivot_root);
-pub(crate) const PTRACE: Call = Call("ptrace", libc::SYS_ptrace);
 pub(crate) const SECCOMP: Call = Call("seccomp", libc::SYS_seccomp);
 pub(crate) const SETDOMAINNAME: Call = Call("setdomainname", libc::SYS_setdomainname);
 pub(crate) const SETHOSTNAME: Call = Call("sethostname", libc::SYS_sethostname);
 pub(crate) const SETNS: Call = Call("setns", libc::SYS_setns);
-pub(crate) const UNSHARE: Call = Call("unshare", libc::SYS_unshare);
 
 impl Call {
     /// Whether the kernel, a filter, or both refuse it whatever its arguments are.
