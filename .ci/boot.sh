@@ -45,7 +45,7 @@ boot() {
     (cd "$root" && find . | cpio --quiet -o -H newc | gzip -1) > "$base.initrd"
     timeout 1200 "$@" -accel tcg -smp 2 -m 2G -nographic -no-reboot -nic none \
         -kernel "$base.kernel" -initrd "$base.initrd" -append "console=$console quiet panic=-1 \
-        PATH=/bin RAWSPAWN_TEST_CHILDREN=100 TEST_ARGUMENTS=--quiet ${BOOT_OPTIONS:-}" \
+        PATH=/bin RAWSPAWN_TEST_CHILDREN=100 RAWSPAWN_TEST_SECONDS=900 TEST_ARGUMENTS=--quiet ${BOOT_OPTIONS:-}" \
         < /dev/null | tr -d '\r' > "$log" || :
     grep -aE '^boot: |^init: |^test result|^suite.c|checks, |skipped:|FAILED|panicked' "$log"
     grep -aqx 'boot: all passed, in vfork mode' "$log" &&

@@ -66,3 +66,11 @@ package() {
     echo "$sum  $deb" | sha256sum --check --quiet >&2 || return
     dpkg-deb --fsys-tarfile "$deb" | tar --wildcards --to-stdout -xf - "$file"
 }
+
+# tell_skipped FILE: says what the tests have written to FILE: what was left out, and how
+# many tests did not run as a whole.
+tell_skipped() {
+    [ -s "$1" ] || return 0
+    sort -u "$1" | sed 's/^/skipped: /'
+    echo "left out, in whole or in part: $(sed 's/: .*//' "$1" | sort -u | wc -l) tests"
+}

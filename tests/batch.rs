@@ -5,13 +5,14 @@ use std::ffi::c_void;
 use std::sync::atomic::AtomicU32;
 
 use rawspawn::{
-    CStrArray, Errno, Exec, FdAction, Hook, Job, Kernel, LowFds, Mode, Modes, Plan, Request, Step,
-    argv, spawn_all,
+    CStrArray, Errno, Exec, FdAction, Feature, Hook, Job, Kernel, LowFds, Mode, Modes, Plan,
+    Request, Step, argv, spawn_all,
 };
 
+use crate::common::rights::{PIDFD_OPEN, may_change_credentials, needs};
 use crate::common::{
     Remains, Room, Running, can_detach, each_setup, fd_state, file_at, has_children, isolated,
-    may_change_credentials, open_and_close, open_fds, quick, test_children,
+    open_and_close, open_fds, quick, test_children,
 };
 
 fn kept<'a>(request: &mut Request<'a>) -> &'a Request<'a> {
@@ -86,12 +87,13 @@ fn every_kernel_starts_jobs() {
         let (exe, argv) = quick(4);
         for setup in each_setup() {
             let mut request = Request::new(Exec::Path(exe), argv);
-            let plan = plan(kept(request.kernel(setup.kernel).pidfd(true)));
+            let pidfds = setup.kernel.has(Feature::Pidfd);
+            let plan = plan(kept(request.kernel(setup.kernel).pidfd(pidfds)));
             let mut jobs: [Job<'_>; 5] = std::array::from_fn(|_| Job::new(&plan));
             spawn_all(&mut jobs);
             for job in &mut jobs {
                 let mut process = job.take().expect("started").expect("a program");
-                assert!(process.pidfd().is_some());
+                assert_eq!(process.pidfd().is_some(), pidfds);
                 assert_eq!(process.wait().expect("our child").code(), Some(4), "{setup:?}");
             }
         }
@@ -101,14 +103,16 @@ fn every_kernel_starts_jobs() {
 
 #[test]
 fn a_plan_that_inherits_the_environment_is_refused() {
-    let (exe, argv) = quick(0);
-    let request = Request::new(Exec::Path(exe), argv);
-    let mut room = Room::new();
-    let plan = request.plan(&mut room).expect("a valid request");
-    let mut jobs = [Job::new(&plan)];
-    spawn_all(&mut jobs);
-    let error = jobs[0].take().expect("started").expect_err("it may have moved");
-    assert_eq!((error.step(), error.errno()), (Step::Environment, Some(Errno::EINVAL)));
+    isolated(|| {
+        let (exe, argv) = quick(0);
+        let request = Request::new(Exec::Path(exe), argv);
+        let mut room = Room::new();
+        let plan = request.plan(&mut room).expect("a valid request");
+        let mut jobs = [Job::new(&plan)];
+        spawn_all(&mut jobs);
+        let error = jobs[0].take().expect("started").expect_err("it may have moved");
+        assert_eq!((error.step(), error.errno()), (Step::Environment, Some(Errno::EINVAL)));
+    });
 }
 
 #[test]
@@ -176,6 +180,9 @@ fn jobs_have_their_descriptors_and_no_other_while_threads_open_some() {
 #[test]
 fn a_pidfd_of_one_job_is_no_descriptor_of_another() {
     isolated(|| {
+        if !needs(&[PIDFD_OPEN]) {
+            return;
+        }
         let (exe, argv) = quick(0);
         // The number that the next pidfd gets, and with it every later one.
         let next = file_at(63);

@@ -8,7 +8,7 @@ use rawspawn::{
 };
 
 use crate::common::ptrace::{clear_flag, entered, ptrace, trace_me};
-use crate::common::{Room, file_at, isolated};
+use crate::common::{Room, file_at, isolated, skip};
 
 /// A call of no kernel, before and after what is traced.
 const MARK: libc::c_long = 0x5eed;
@@ -91,8 +91,8 @@ fn assert_calls(spawn: impl Fn() -> Process, expected: &[Made]) {
     let spawn_and_leave = || std::mem::forget(spawn());
     match calls_of(spawn_and_leave) {
         Some(calls) if newest => assert_eq!(calls, expected),
-        Some(_) => println!("skipped: calls, of a kernel that lacks some"),
-        None => println!("skipped: calls, as nothing can be traced here"),
+        Some(_) => skip("calls, of a kernel that lacks some"),
+        None => skip("calls, as nothing can be traced here"),
     }
 }
 
@@ -193,11 +193,11 @@ fn assert_detached(run: impl Fn(), parent: &[libc::c_long], child: &[libc::c_lon
     });
     let calls = tries.find(|calls| !has_asked(calls)).expect("a fork within a second");
     let Some(calls) = calls else {
-        println!("skipped: calls, as nothing can be traced here");
+        skip("calls, as nothing can be traced here");
         return;
     };
     if !newest {
-        println!("skipped: calls, of a kernel that lacks some");
+        skip("calls, of a kernel that lacks some");
         return;
     }
     let (mut by_parent, mut by_child) = (Vec::new(), Vec::new());

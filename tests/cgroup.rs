@@ -13,9 +13,10 @@ use rawspawn::{
 
 use crate::common::cgroup::Controlled;
 use crate::common::child::{End, ending};
+use crate::common::rights::{SECCOMP, may_change_credentials, may_make, may_trace_others, needs};
 use crate::common::seccomp::{Question, supervised};
 use crate::common::{
-    Room, Setup, failure, is_root, isolated, quick, report, share_memory, with_own_memory,
+    Room, Setup, failure, isolated, quick, report, share_memory, skip, with_own_memory,
 };
 
 /// A cgroup of version 2 with one child, both the test's own.
@@ -36,7 +37,7 @@ impl Cgroup {
         let made =
             path.and_then(|path| fs::create_dir_all(format!("{path}/inner")).ok().map(|()| path));
         if made.is_none() {
-            println!("skipped: cgroups, of which none can be made here");
+            skip("cgroups, of which none can be made here");
         }
         Some(Self { path: made?.into() })
     }
@@ -164,21 +165,23 @@ fn one_that_is_neither_of_processes_nor_of_threads_is_an_error() {
 
 #[test]
 fn a_plan_says_how() {
-    let newest = Kernel::NEWEST;
-    let mut request = ending(End::Exit(0));
-    let mut shown = |kernel, modes| {
-        let mut room = Room::new();
-        request.cgroup(5).nice(3).kernel(kernel).modes(modes);
-        request.plan(&mut room).expect("a valid request").to_string()
-    };
-    assert!(shown(newest, Modes::Any).contains("|CLONE_INTO_CGROUP|"));
-    let old = shown(newest.without(Feature::CloseRange), Modes::Any);
-    assert!(old.contains(r#"openat(5, "cgroup.procs", 02000001, 0) -> fd"#), "{old}");
-    assert!(old.contains(r#"write(fd, "0", 1) = 1"#) && !old.contains("INTO_CGROUP"), "{old}");
-    let stub = shown(newest, Modes::Stub);
-    let places = ["execveat(stub", r#"write(fd, "0", 1) = 1"#, "setpriority("];
-    let places = places.map(|call| stub.find(call).unwrap_or_else(|| panic!("{call}: {stub}")));
-    assert!(places.is_sorted() && !stub.contains("INTO_CGROUP"), "{stub}");
+    isolated(|| {
+        let newest = Kernel::NEWEST;
+        let mut request = ending(End::Exit(0));
+        let mut shown = |kernel, modes| {
+            let mut room = Room::new();
+            request.cgroup(5).nice(3).kernel(kernel).modes(modes);
+            request.plan(&mut room).expect("a valid request").to_string()
+        };
+        assert!(shown(newest, Modes::Any).contains("|CLONE_INTO_CGROUP|"));
+        let old = shown(newest.without(Feature::CloseRange), Modes::Any);
+        assert!(old.contains(r#"openat(5, "cgroup.procs", 02000001, 0) -> fd"#), "{old}");
+        assert!(old.contains(r#"write(fd, "0", 1) = 1"#) && !old.contains("INTO_CGROUP"), "{old}");
+        let stub = shown(newest, Modes::Stub);
+        let places = ["execveat(stub", r#"write(fd, "0", 1) = 1"#, "setpriority("];
+        let places = places.map(|call| stub.find(call).unwrap_or_else(|| panic!("{call}: {stub}")));
+        assert!(places.is_sorted() && !stub.contains("INTO_CGROUP"), "{stub}");
+    });
 }
 
 /// A user that no other test makes children of.
@@ -211,7 +214,7 @@ const DOORS: &[Door] = &[
     }),
     ("stub", |request| request.modes(Modes::Stub).spawn(&mut Room::new())),
     ("another user", |request| {
-        let request = if is_root() { request.uid(USER) } else { request };
+        let request = if may_change_credentials() { request.uid(USER) } else { request };
         request.spawn(&mut Room::new())
     }),
 ];
@@ -257,6 +260,9 @@ fn held(
 fn who_is_in_a_cgroup_of_its_own_shares_no_memory() {
     isolated(|| {
         let Some(cgroup) = Cgroup::new() else { return };
+        if !needs(&[SECCOMP]) || !may_trace_others() {
+            return;
+        }
         for (door, kernel) in each_door() {
             let name = door.0;
             let result = held(door, kernel, &cgroup.path, |pid| {
@@ -327,6 +333,9 @@ fn a_cgroup_that_is_killed_as_a_whole_takes_no_parent_along() {
             assert!(std::env::var_os(MUST_GROUP).is_none(), "no memory controller");
             return;
         };
+        if !needs(&[SECCOMP]) || !may_trace_others() {
+            return;
+        }
         if group.is_version_2 {
             group.set("memory.oom.group", "1");
         } else {
@@ -410,6 +419,9 @@ fn a_copy_is_made_of_little_memory_and_a_move_of_much() {
 fn a_new_cgroup_namespace_has_it_for_its_root() {
     isolated(|| {
         let Some(cgroup) = Cgroup::new() else { return };
+        if !may_make(NsSet::CGROUP) {
+            return;
+        }
         let directory = cgroup.open();
         let namespaces = Namespaces::new(NsSet::CGROUP);
         for setup in with_own_memory() {

@@ -14,7 +14,8 @@ use rawspawn::{
     TimedOut,
 };
 
-use crate::common::{Room, TempDir, file_at, forked, is_root, isolated};
+use crate::common::rights::{PIDFD_OPEN, SECCOMP, SETHOSTNAME, may_make_for, needs};
+use crate::common::{Room, TempDir, file_at, forked, is_root, isolated, until};
 
 /// The same program text for both crates: what compiles and runs with one does so
 /// with the other.
@@ -76,46 +77,50 @@ macro_rules! both {
 
 #[test]
 fn commands_print_as_those_of_std_do() {
-    // Not bytes that are no UTF-8: std's versions differ on those.
-    let odd = OsStr::new("\u{e9}\"\n");
-    for (ours, theirs) in [
-        both!("ls"),
-        both!("ls", arg("-l"), arg("two words")),
-        both!(odd, arg(odd)),
-        both!("ls", current_dir("/a b")),
-        both!("ls", env("A", "1"), env("B", odd)),
-        both!("ls", env_remove("A"), env_remove("B"), env("C", "3")),
-        both!("ls", env_clear(), env("A", "1"), env_remove("A")),
-        both!("ls", arg0("other"), arg("-l")),
-        both!("ls", env_clear(), current_dir("/"), arg0("x"), arg("y")),
-        both!("nul\0", arg("nul\0")),
-    ] {
-        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-        assert_eq!(ours.get_program(), theirs.get_program());
-        assert!(ours.get_args().eq(theirs.get_args()));
-        assert!(ours.get_envs().eq(theirs.get_envs()));
-        assert_eq!(ours.get_current_dir(), theirs.get_current_dir());
-    }
+    isolated(|| {
+        // Not bytes that are no UTF-8: std's versions differ on those.
+        let odd = OsStr::new("\u{e9}\"\n");
+        for (ours, theirs) in [
+            both!("ls"),
+            both!("ls", arg("-l"), arg("two words")),
+            both!(odd, arg(odd)),
+            both!("ls", current_dir("/a b")),
+            both!("ls", env("A", "1"), env("B", odd)),
+            both!("ls", env_remove("A"), env_remove("B"), env("C", "3")),
+            both!("ls", env_clear(), env("A", "1"), env_remove("A")),
+            both!("ls", arg0("other"), arg("-l")),
+            both!("ls", env_clear(), current_dir("/"), arg0("x"), arg("y")),
+            both!("nul\0", arg("nul\0")),
+        ] {
+            assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+            assert_eq!(ours.get_program(), theirs.get_program());
+            assert!(ours.get_args().eq(theirs.get_args()));
+            assert!(ours.get_envs().eq(theirs.get_envs()));
+            assert_eq!(ours.get_current_dir(), theirs.get_current_dir());
+        }
+    });
 }
 
 #[test]
 fn errors_have_the_kind_and_the_number_of_stds() {
-    for (mut ours, mut theirs) in [
-        both!("no-such-program"),
-        both!("/dev/null"),
-        both!("/nonexistent/program"),
-        both!("true", current_dir("/nonexistent")),
-        both!("true", arg("a\0b")),
-        both!("tr\0ue"),
-        both!("true", env("A", "\0")),
-        both!("true", env("A\0", "")),
-        both!("true", current_dir("\0")),
-        both!(""),
-    ] {
-        let (our, their) = (ours.spawn().expect_err("bad"), theirs.spawn().expect_err("bad"));
-        assert_eq!(our.kind(), their.kind(), "{ours:?}: {our}, {their}");
-        assert_eq!(our.raw_os_error(), their.raw_os_error(), "{ours:?}");
-    }
+    isolated(|| {
+        for (mut ours, mut theirs) in [
+            both!("no-such-program"),
+            both!("/dev/null"),
+            both!("/nonexistent/program"),
+            both!("true", current_dir("/nonexistent")),
+            both!("true", arg("a\0b")),
+            both!("tr\0ue"),
+            both!("true", env("A", "\0")),
+            both!("true", env("A\0", "")),
+            both!("true", current_dir("\0")),
+            both!(""),
+        ] {
+            let (our, their) = (ours.spawn().expect_err("bad"), theirs.spawn().expect_err("bad"));
+            assert_eq!(our.kind(), their.kind(), "{ours:?}: {our}, {their}");
+            assert_eq!(our.raw_os_error(), their.raw_os_error(), "{ours:?}");
+        }
+    });
 }
 
 /// The lines of a program's environment, by both kinds of command.
@@ -238,45 +243,57 @@ fn an_unchanged_environment_is_handed_on_as_it_is() {
 
 #[test]
 fn a_command_gives_up_what_it_is_told_to() {
-    let mut command = Command::new("grep");
-    command.args(["-E", "CapBnd:.0*400$|Seccomp:.2", "-c", "/proc/self/status"]);
-    command.no_new_privs(true).seccomp(&[Filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }]);
-    let bind = CapSet::EMPTY.with(10);
-    let lines = if is_root() {
-        command.capabilities(Capabilities::KEPT.bounding(bind));
-        "2\n"
-    } else {
-        "1\n"
-    };
-    assert_eq!(command.output().expect("grep").stdout, lines.as_bytes());
+    isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
+        let mut command = Command::new("grep");
+        command.args(["-E", "CapBnd:.0*400$|Seccomp:.2", "-c", "/proc/self/status"]);
+        command.no_new_privs(true).seccomp(&[Filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }]);
+        let bind = CapSet::EMPTY.with(10);
+        let lines = if is_root() {
+            command.capabilities(Capabilities::KEPT.bounding(bind));
+            "2\n"
+        } else {
+            "1\n"
+        };
+        assert_eq!(command.output().expect("grep").stdout, lines.as_bytes());
+    });
 }
 
 #[test]
 fn an_error_can_name_its_step() {
-    let error = Command::new("true").current_dir("/nonexistent").try_spawn().expect_err("missing");
-    let SpawnError::Spawn(error) = error else { panic!("{error}") };
-    assert_eq!((error.step(), error.errno()), (Step::CurrentDir, Some(Errno::ENOENT)));
+    isolated(|| {
+        let error =
+            Command::new("true").current_dir("/nonexistent").try_spawn().expect_err("missing");
+        let SpawnError::Spawn(error) = error else { panic!("{error}") };
+        assert_eq!((error.step(), error.errno()), (Step::CurrentDir, Some(Errno::ENOENT)));
+    });
 }
 
 #[test]
 fn both_pipes_are_read_at_once() {
-    let script = "yes out | head -c 1000000; yes err | head -c 1000000 >&2; echo end";
-    let output = Command::new("sh").args(["-c", script]).output().expect("sh");
-    assert_eq!((output.stdout.len(), output.stderr.len()), (1_000_004, 1_000_000));
+    isolated(|| {
+        let script = "yes out | head -c 1000000; yes err | head -c 1000000 >&2; echo end";
+        let output = Command::new("sh").args(["-c", script]).output().expect("sh");
+        assert_eq!((output.stdout.len(), output.stderr.len()), (1_000_004, 1_000_000));
+    });
 }
 
 #[test]
 fn the_path_that_is_searched_is_the_childs() {
-    use std::os::unix::fs::PermissionsExt;
+    isolated(|| {
+        use std::os::unix::fs::PermissionsExt;
 
-    let dir = TempDir::new();
-    let file = dir.path().join("only-here");
-    std::fs::write(&file, "#!/bin/sh\nexit 9\n").expect("our directory");
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(file, mode).expect("our file");
-    let status = Command::new("only-here").env("PATH", dir.path()).status().expect("found");
-    assert_eq!(status.code(), Some(9));
-    Command::new("only-here").status().expect_err("not in our own");
+        let dir = TempDir::new();
+        let file = dir.path().join("only-here");
+        std::fs::write(&file, "#!/bin/sh\nexit 9\n").expect("our directory");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(file, mode).expect("our file");
+        let status = Command::new("only-here").env("PATH", dir.path()).status().expect("found");
+        assert_eq!(status.code(), Some(9));
+        Command::new("only-here").status().expect_err("not in our own");
+    });
 }
 
 #[test]
@@ -318,9 +335,7 @@ fn a_deadline_that_is_over_leaves_nothing_in_the_pipes() {
         ] {
             let child = spawn(&script.replace("TELL", &tell));
             let pid = libc::id_t::from(child.id());
-            while !done.exists() {
-                std::thread::yield_now();
-            }
+            until("the shell has written", || done.exists());
             std::fs::remove_file(&done).expect("our file");
             if ends {
                 // SAFETY: `siginfo_t` is integers.
@@ -352,12 +367,14 @@ fn a_deadline_that_is_over_leaves_nothing_in_the_pipes() {
 
 #[test]
 fn a_wait_with_a_deadline_comes_back_without_a_status() {
-    let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
-    let stdin = child.stdin.take();
-    assert_eq!(child.wait_timeout(Duration::from_millis(1)).expect("our child"), None);
-    drop(stdin);
-    let status = child.wait_timeout(Duration::from_secs(600)).expect("our child");
-    assert!(status.expect("it has ended").success());
+    isolated(|| {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
+        let stdin = child.stdin.take();
+        assert_eq!(child.wait_timeout(Duration::from_millis(1)).expect("our child"), None);
+        drop(stdin);
+        let status = child.wait_timeout(Duration::from_secs(600)).expect("our child");
+        assert!(status.expect("it has ended").success());
+    });
 }
 
 #[test]
@@ -391,14 +408,17 @@ fn descriptors_are_given_by_number_and_all_others_closed() {
 
 #[test]
 fn a_pipeline_is_made_of_pipes_and_files() {
-    let mut echo = Command::new("echo").arg("b\na").stdout(Stdio::piped()).spawn().expect("echo");
-    let from_echo = echo.stdout.take().expect("a pipe");
-    let sorted = Command::new("sort").stdin(from_echo).output().expect("sort");
-    assert_eq!(sorted.stdout, b"a\nb\n");
-    assert!(echo.wait().expect("our child").success());
-    let file = std::fs::File::open("/dev/null").expect("/dev/null");
-    let output = Command::new("cat").stdin(file).output().expect("cat");
-    assert_eq!(output.stdout, b"");
+    isolated(|| {
+        let mut echo =
+            Command::new("echo").arg("b\na").stdout(Stdio::piped()).spawn().expect("echo");
+        let from_echo = echo.stdout.take().expect("a pipe");
+        let sorted = Command::new("sort").stdin(from_echo).output().expect("sort");
+        assert_eq!(sorted.stdout, b"a\nb\n");
+        assert!(echo.wait().expect("our child").success());
+        let file = std::fs::File::open("/dev/null").expect("/dev/null");
+        let output = Command::new("cat").stdin(file).output().expect("cat");
+        assert_eq!(output.stdout, b"");
+    });
 }
 
 fn set_umask(mask: libc::mode_t) {
@@ -487,9 +507,10 @@ fn sigpipe_is_default_and_the_mask_the_callers() {
 #[test]
 fn a_pidfd_is_there_and_dropping_a_child_does_not_kill_it() {
     isolated(|| {
+        let has_pidfds = needs(&[PIDFD_OPEN]);
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
         let pid = i32::try_from(child.id()).expect("a pid");
-        assert!(child.pidfd().is_some_and(|pidfd| pidfd.raw() > 2));
+        assert_eq!(child.pidfd().is_some_and(|pidfd| pidfd.raw() > 2), has_pidfds);
         let stdin = child.stdin.take();
         drop(child);
         // SAFETY: Touches no memory.
@@ -534,8 +555,7 @@ fn a_command_has_the_options_of_services_and_namespaces_too() {
         let mut command = Command::new("sh");
         command.args(["-c", "cat /proc/self/coredump_filter"]).coredump_filter(3);
         assert_eq!(output(command.subreaper(true).timer_slack(1000)), "00000003");
-        if !is_root() {
-            println!("skipped: namespaces, which take root");
+        if !may_make_for(NsSet::UTS, &[SETHOSTNAME]) {
             return;
         }
         let mut command = Command::new("cat");

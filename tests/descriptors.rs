@@ -6,7 +6,7 @@ use rawspawn::{Errno, Exec, FdAction, Feature, Mode, OtherFds, Request, Step, ar
 
 use crate::common::{
     Room, TempDir, each_setup, failure, fd_state, file_at, forked, isolated, quick, raw, report,
-    run,
+    run, skip,
 };
 
 #[test]
@@ -200,7 +200,7 @@ fn very_many_descriptors_are_closed() {
         let most = libc::rlimit { rlim_cur: 12_000, rlim_max: 12_000 };
         // SAFETY: The kernel reads one `rlimit`.
         if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const most) } != 0 {
-            println!("skipped: very many descriptors, above the hard limit");
+            skip("very many descriptors, above the hard limit");
             return;
         }
         let file = file_at(3);
@@ -227,7 +227,7 @@ fn without_proc_and_close_range_descriptors_are_closed_by_number() {
         forked(|| {
             // SAFETY: Touches no memory.
             if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 || !hides_proc() {
-                println!("skipped: a system without /proc, for want of root");
+                skip("a system without /proc, for want of root");
                 return;
             }
             for setup in old.clone() {

@@ -13,7 +13,7 @@ use rawspawn::{
 use crate::common::gate::Gate;
 use crate::common::{
     Remains, Reporter, Room, Running, Setup, can_detach, core_kills_all, each_setup, file_at,
-    has_children, isolated, open_and_close, open_fds, quick, test_children, with_credentials,
+    has_children, isolated, open_and_close, open_fds, quick, skip, test_children, with_credentials,
 };
 
 /// Kernels that lack something, and modes: where a start may have to hold its caller.
@@ -26,7 +26,7 @@ fn each_kernel() -> impl Iterator<Item = Kernel> {
 fn detaches() -> bool {
     let detaches = can_detach(Kernel::current().expect("a child can be made"));
     if !detaches {
-        println!("skipped: a detached start, of a kernel that holds the caller");
+        skip("a detached start, of a kernel that holds the caller");
     }
     detaches
 }
@@ -123,27 +123,34 @@ fn all_that_a_request_borrows_is_copied() {
 
 #[test]
 fn a_plan_that_owns_all_reads_as_the_one_it_was_made_from() {
-    const FDS: &[FdAction<'_>] = &[
-        FdAction::Map { parent_fd: 3, child_fd: 4 },
-        FdAction::Map { parent_fd: 4, child_fd: 3 },
-        FdAction::Open { child_fd: 5, path: c"/a", flags: 0o2101, mode: 0o640 },
-        FdAction::Close { child_fd: 2 },
-    ];
-    let search = Exec::Search { name: c"tool", path: Some(b"/bin:") };
-    let mut request = Request::new(search, rawspawn::argv![c"tool", c"-x"]);
-    request.env(rawspawn::argv![c"A=1"]).sh_fallback(true).retry_busy(1).fds(FDS);
-    request.root(c"/r").cwd(CurrentDir::Fd(7)).foreground(0).session(true).signal_mask(SigSet::ALL);
-    request.oom_score_adj(-7).uid(1).groups(Groups::Set(&[3, 4])).affinity(&[1, 2]);
-    request.rlimits(const { &[Rlimit::new(7, 64, 64)] });
-    for setup in each_setup() {
-        request.kernel(setup.kernel);
-        let mut room = Room::new();
-        let plan = request.plan(&mut room).expect("a valid request");
-        let owned = request.owned_plan().expect("a valid request");
-        assert_eq!(format!("{owned:?}"), plan.to_string());
-        let found = (owned.plan().mode(), owned.plan().reason());
-        assert_eq!(found, (plan.mode(), plan.reason()));
-    }
+    isolated(|| {
+        const FDS: &[FdAction<'_>] = &[
+            FdAction::Map { parent_fd: 3, child_fd: 4 },
+            FdAction::Map { parent_fd: 4, child_fd: 3 },
+            FdAction::Open { child_fd: 5, path: c"/a", flags: 0o2101, mode: 0o640 },
+            FdAction::Close { child_fd: 2 },
+        ];
+        let search = Exec::Search { name: c"tool", path: Some(b"/bin:") };
+        let mut request = Request::new(search, rawspawn::argv![c"tool", c"-x"]);
+        request.env(rawspawn::argv![c"A=1"]).sh_fallback(true).retry_busy(1).fds(FDS);
+        request
+            .root(c"/r")
+            .cwd(CurrentDir::Fd(7))
+            .foreground(0)
+            .session(true)
+            .signal_mask(SigSet::ALL);
+        request.oom_score_adj(-7).uid(1).groups(Groups::Set(&[3, 4])).affinity(&[1, 2]);
+        request.rlimits(const { &[Rlimit::new(7, 64, 64)] });
+        for setup in each_setup() {
+            request.kernel(setup.kernel);
+            let mut room = Room::new();
+            let plan = request.plan(&mut room).expect("a valid request");
+            let owned = request.owned_plan().expect("a valid request");
+            assert_eq!(format!("{owned:?}"), plan.to_string());
+            let found = (owned.plan().mode(), owned.plan().reason());
+            assert_eq!(found, (plan.mode(), plan.reason()));
+        }
+    });
 }
 
 #[test]
@@ -250,7 +257,7 @@ fn is_readable(fd: i32, timeout: i32) -> bool {
 fn a_descriptor_tells_of_the_exec() {
     isolated(|| {
         if !Kernel::current().expect("a child can be made").has(Feature::CloseRangeCloexec) {
-            println!("skipped: a descriptor, which holds the caller of a start below Linux 5.11");
+            skip("a descriptor, which holds the caller of a start below Linux 5.11");
             return;
         }
         let before = Remains::look();
@@ -296,14 +303,14 @@ fn a_start_that_has_to_wait_says_why() {
     isolated(|| {
         let kernel = Kernel::current().expect("a child can be made");
         if !kernel.has(Feature::SharedMemory) {
-            println!("skipped: reasons, of a kernel that shares no memory");
+            skip("reasons, of a kernel that shares no memory");
             return;
         }
         let (exe, argv) = quick(0);
         // SAFETY: The hook does nothing.
         let hook = unsafe { Hook::new(nothing, std::ptr::null_mut()) };
         let rows: [(Ask<'_>, Mode, Reason); 5] = [
-            (&|request| _ = request.gid(0), with_credentials(), Reason::Credentials),
+            (&|request| _ = request.gid(0), with_credentials(false, true), Reason::Credentials),
             (&|request| _ = request.oom_score_adj(0), Mode::Vfork, Reason::OomScoreAdj),
             (&|request| _ = request.modes(Modes::Fork), Mode::Fork, Reason::Asked),
             (&|request| _ = request.modes(Modes::Vfork), Mode::Vfork, Reason::Asked),
@@ -430,6 +437,7 @@ fn a_child_that_is_killed_before_its_exec_is_an_error() {
         if !detaches() {
             return;
         }
+        let kernel = Kernel::current().expect("known");
         let gate = Gate::new();
         let before = Remains::look();
         // The second dumps core.
@@ -440,6 +448,10 @@ fn a_child_that_is_killed_before_its_exec_is_an_error() {
             let pending = held_at(&gate);
             // SAFETY: Our child, which nobody has reaped.
             assert_eq!(unsafe { libc::kill(pending.pid(), signal) }, 0);
+            // Without that the child blocks it, and dies when its mask is set.
+            if signal != libc::SIGKILL && !kernel.has(Feature::ClearSighand) {
+                gate.open();
+            }
             let error = pending.finish().expect_err("it executed nothing");
             assert_eq!(error.step(), Step::Child);
             assert_eq!(error.cause(), Cause::Killed(u8::try_from(signal).expect("a signal")));

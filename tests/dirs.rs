@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::common::child::assert_refused;
-use crate::common::{TempDir, each_setup, isolated, report, run};
+use crate::common::rights::{CHROOT, needs};
+use crate::common::{TempDir, each_setup, isolated, report, run, skip};
 use rawspawn::{CStrArray, CStrPtr, CurrentDir, Errno, Exec, FdAction, Request, Step};
 
 fn c_path(path: &Path) -> CString {
@@ -17,22 +18,24 @@ fn c_path(path: &Path) -> CString {
 
 #[test]
 fn the_working_directory_is_set_by_path_or_descriptor() {
-    let dir = TempDir::new();
-    let real = fs::canonicalize(dir.path()).expect("ours");
-    let path = c_path(&real);
-    let opened = File::open(&real).expect("ours");
-    let own = std::env::current_dir().expect("a directory");
-    for setup in each_setup() {
-        for cwd in [CurrentDir::Path(&path), CurrentDir::Fd(opened.as_raw_fd())] {
-            let seen = report(setup, |request| {
-                request.cwd(cwd);
-            });
-            assert_eq!(Path::new(seen.get("cwd")), real, "{setup:?}, {cwd:?}");
+    isolated(|| {
+        let dir = TempDir::new();
+        let real = fs::canonicalize(dir.path()).expect("ours");
+        let path = c_path(&real);
+        let opened = File::open(&real).expect("ours");
+        let own = std::env::current_dir().expect("a directory");
+        for setup in each_setup() {
+            for cwd in [CurrentDir::Path(&path), CurrentDir::Fd(opened.as_raw_fd())] {
+                let seen = report(setup, |request| {
+                    request.cwd(cwd);
+                });
+                assert_eq!(Path::new(seen.get("cwd")), real, "{setup:?}, {cwd:?}");
+            }
+            let seen = report(setup, |_| {});
+            assert_eq!(Path::new(seen.get("cwd")), own, "{setup:?}");
+            assert_eq!(std::env::current_dir().expect("a directory"), own, "{setup:?}: the parent");
         }
-        let seen = report(setup, |_| {});
-        assert_eq!(Path::new(seen.get("cwd")), own, "{setup:?}");
-        assert_eq!(std::env::current_dir().expect("a directory"), own, "{setup:?}: the parent");
-    }
+    });
 }
 
 #[test]
@@ -83,6 +86,9 @@ fn the_umask_holds_for_the_files_that_are_opened_and_for_the_child_alone() {
 #[test]
 fn what_is_no_directory_is_refused_at_its_step() {
     isolated(|| {
+        if !needs(&[CHROOT]) {
+            return;
+        }
         static AT_50: [FdAction<'static>; 1] = [FdAction::Map { parent_fd: 0, child_fd: 50 }];
         let null = File::open("/dev/null").expect("/dev/null");
         // SAFETY: Descriptors only.
@@ -150,7 +156,7 @@ fn build_probe(dir: &TempDir) -> bool {
         .output();
     let works = built.is_ok_and(|output| output.status.success());
     if !works {
-        println!("skipped: no compiler that links for this machine");
+        skip("no compiler that links for this machine");
     }
     works
 }
@@ -158,9 +164,12 @@ fn build_probe(dir: &TempDir) -> bool {
 #[test]
 fn a_changed_root_is_where_the_program_is_found_and_starts() {
     isolated(|| {
+        if !needs(&[CHROOT]) {
+            return;
+        }
         // SAFETY: Touches no memory.
         if unsafe { libc::geteuid() } != 0 {
-            println!("skipped: only root may change the root");
+            skip("only root may change the root");
             return;
         }
         let (root, outside) = (TempDir::new(), TempDir::new());

@@ -6,7 +6,7 @@
 use rawspawn::{CStrArray, Cause, Error, Exec, Feature, Kernel, Modes, Process, Request, Step};
 
 use crate::common::ptrace::{CANNOT, clear_flag, entered, ptrace, trace_me};
-use crate::common::{Room, isolated, quick};
+use crate::common::{Room, isolated, quick, skip};
 
 /// What the tracer does with a child that it has held back.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ fn a_parent_that_resumes_early_waits_for_its_child() {
     isolated(|| {
         let kernel = Kernel::current().expect("a child can be made");
         if !kernel.has(Feature::SharedMemory) || !kernel.has(Feature::Clone3) {
-            println!("skipped: early resume, of a kernel without vfork or clone3");
+            skip("early resume, of a kernel without vfork or clone3");
             return;
         }
         let (exe, argv) = quick(7);
@@ -132,7 +132,7 @@ fn a_parent_that_resumes_early_waits_for_its_child() {
             .and_then(|()| spawn(missing, argv, true, Then::GoesOn, failed))
             .and_then(|()| spawn(exe, argv, true, Then::IsKilled, left));
         if traced.is_none() {
-            println!("skipped: early resume, as nothing can be traced here");
+            skip("early resume, as nothing can be traced here");
         }
     });
 }

@@ -12,10 +12,15 @@ use rawspawn::{
 };
 
 use crate::common::cgroup::Controlled;
+use crate::common::rights::{
+    CHROOT, IOPRIO_SET, MOUNT, PIDFD_OPEN, PIVOT_ROOT, SECCOMP, SETDOMAINNAME, SETHOSTNAME, SETNS,
+    has_ids, may_change_credentials, may_choose_pids, may_make, may_make_for, may_make_users,
+    needs,
+};
 use crate::common::seccomp::{First, Refuse, killing};
 use crate::common::{
     Remains, Room, Running, Setup, TempDir, core_kills_all, each_setup, failure, forked,
-    has_children, isolated, quick, refused, without_stub,
+    has_children, isolated, may_change, quick, refused, without_stub,
 };
 
 /// A request that fails.
@@ -26,16 +31,24 @@ struct Case {
     /// Calls that the kernel is to refuse for it; then only where all is new, as
     /// the fallbacks need the same ones.
     refuse: Vec<Refuse>,
+    /// Whether this process may do what comes before the failure; says so if not.
+    may: fn() -> bool,
     ask: fn(&mut Request<'static>),
 }
 
 impl Case {
     fn new(step: Step, errno: Errno, ask: fn(&mut Request<'static>)) -> Self {
-        Self { step, index: 0, errno, refuse: Vec::new(), ask }
+        Self { step, index: 0, errno, refuse: Vec::new(), may: || true, ask }
     }
 
     fn at(mut self, index: usize) -> Self {
         self.index = index;
+        self
+    }
+
+    /// The same for somebody who `may`.
+    fn if_we(mut self, may: fn() -> bool) -> Self {
+        self.may = may;
         self
     }
 
@@ -87,7 +100,8 @@ fn what_the_kernel_refuses() -> Vec<Case> {
         }),
         Case::new(Step::IoPriority, Errno::EINVAL, |r| {
             r.ioprio(7 << 13);
-        }),
+        })
+        .if_we(|| needs(&[IOPRIO_SET])),
         Case::new(Step::Move, Errno::EBADF, |r| {
             const FDS: &[FdAction<'_>] = &[
                 FdAction::Map { parent_fd: 0, child_fd: 8 },
@@ -111,7 +125,8 @@ fn what_the_kernel_refuses() -> Vec<Case> {
         .at(1),
         Case::new(Step::Root, Errno::ENOENT, |r| {
             r.root(c"/nonexistent");
-        }),
+        })
+        .if_we(|| needs(&[CHROOT])),
         Case::new(Step::CurrentDir, Errno::ENOENT, |r| {
             r.cwd(CurrentDir::Path(c"/nonexistent"));
         }),
@@ -136,12 +151,14 @@ fn what_the_kernel_refuses() -> Vec<Case> {
         .at(10),
         Case::new(Step::Seccomp, Errno::EINVAL, |r| {
             r.seccomp(&[]).no_new_privs(true);
-        }),
+        })
+        .if_we(|| needs(&[SECCOMP])),
         Case::new(Step::Seccomp, Errno::EINVAL, |r| {
             // Nothing ends it.
             const ENDLESS: &[Filter] = &[Filter { code: 0x20, jt: 0, jf: 0, k: 0 }];
             r.seccomp(ENDLESS).no_new_privs(true);
-        }),
+        })
+        .if_we(|| needs(&[SECCOMP])),
         Case::new(Step::ParentDeathSignal, Errno::EINVAL, |r| {
             r.parent_death_signal(99);
         }),
@@ -165,20 +182,24 @@ fn what_a_namespace_refuses() -> Vec<Case> {
         Case::new(Step::UidMap, Errno::EINVAL, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::USER).id_maps(OVERLAP, OWN);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| may_make_users() && may_change_credentials() && has_ids(0, 4)),
         Case::new(Step::GidMap, Errno::EINVAL, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::USER).id_maps(OWN, OVERLAP);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| may_make_users() && may_change_credentials() && has_ids(0, 4)),
         Case::refusing(Step::UidMap, libc::SYS_openat, io, |r| {
             const ONE: &[IdRange] = &[IdRange::new(0, 0, 1)];
             const NS: Namespaces<'_> = Namespaces::new(NsSet::USER).id_maps(ONE, ONE);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| may_make_users() && may_change_credentials() && has_ids(0, 4)),
         Case::refusing(Step::SetTid, libc::SYS_acct, Errno::EEXIST, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).set_tid(&[1]);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(may_choose_pids),
         Case::new(Step::ParentHook, Errno::ENOTTY, |r| {
             r.parent_hook(ParentHook::new(&|_| Err(Errno::ENOTTY)));
         }),
@@ -189,13 +210,15 @@ fn what_a_namespace_refuses() -> Vec<Case> {
             const JOIN: &[Join] = &[Join::new(1 << 30, NsSet::NET)];
             const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).join(JOIN);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| needs(&[SETNS])),
         Case::new(Step::Join, Errno::EINVAL, |r| {
             // No namespace.
             const JOIN: &[Join] = &[Join::new(0, NsSet::NET)];
             const NS: Namespaces<'_> = Namespaces::new(NsSet::EMPTY).join(JOIN);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| needs(&[SETNS])),
         Case::refusing(Step::NewNamespaces, libc::SYS_unshare, io, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::UTS);
             r.namespaces(&NS);
@@ -203,30 +226,36 @@ fn what_a_namespace_refuses() -> Vec<Case> {
         Case::refusing(Step::ClockOffsets, libc::SYS_openat, io, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::TIME).clock_offsets((1, 0), (1, 0));
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| may_make(NsSet::TIME)),
         Case::new(Step::Hostname, Errno::EINVAL, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::UTS).hostname(LONG);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| may_make_for(NsSet::UTS, &[SETHOSTNAME])),
         Case::new(Step::Domainname, Errno::EINVAL, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::UTS).domainname(LONG);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| may_make_for(NsSet::UTS, &[SETDOMAINNAME])),
         Case::refusing(Step::Loopback, libc::SYS_socket, io, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::NET).loopback(true);
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| may_make(NsSet::NET)),
         Case::new(Step::FileSystem, Errno::ENOENT, |r| {
             const ACTIONS: &[FsAction<'_>] =
                 &[FsAction::Mkdir { path: c"/", mode: 0 }, FsAction::bind(c"/nonexistent", c"/")];
             const NS: Namespaces<'_> = Namespaces::new(NsSet::MOUNT).filesystem(ACTIONS);
             r.namespaces(&NS);
         })
-        .at(1),
+        .at(1)
+        .if_we(|| may_make_for(NsSet::MOUNT, &[MOUNT])),
         Case::new(Step::PivotRoot, Errno::ENOENT, |r| {
             const NS: Namespaces<'_> = Namespaces::new(NsSet::MOUNT).pivot_root(c"/nonexistent");
             r.namespaces(&NS);
-        }),
+        })
+        .if_we(|| may_make_for(NsSet::MOUNT, &[MOUNT, PIVOT_ROOT])),
         Case::refusing_prctl(Step::TimerSlack, libc::PR_SET_TIMERSLACK, |r| {
             r.timer_slack(1);
         }),
@@ -496,11 +525,26 @@ fn fits(case: &Case, setup: Setup) -> bool {
     let fits = match setup.mode {
         Mode::Fork => case.step != Step::Stub,
         Mode::Stub => {
-            !matches!(case.step, Step::Hook | Step::FileAction) && !exposes && !is_parents
+            let changes = (case.step == Step::Uid, case.step == Step::Gid);
+            !matches!(case.step, Step::Hook | Step::FileAction)
+                && !exposes
+                && !is_parents
+                && may_change(changes.0, changes.1)
         }
         _ => !own_memory && case.step != Step::Stub,
     };
-    fits && (newest || case.refuse.is_empty())
+    let is_fallbacks = case.refuse.iter().any(|refuse| fallbacks_make(refuse.call, setup.kernel));
+    fits && (newest || case.refuse.is_empty()) && !is_fallbacks
+}
+
+/// Whether what `kernel` lacks is made up for by `call`, among others.
+fn fallbacks_make(call: i64, kernel: Kernel) -> bool {
+    match call {
+        libc::SYS_rt_sigprocmask | libc::SYS_rt_sigaction => !kernel.has(Feature::ClearSighand),
+        libc::SYS_openat | libc::SYS_fcntl => !kernel.has(Feature::CloseRange),
+        libc::SYS_close_range => !kernel.has(Feature::CloseRangeCloexec),
+        _ => false,
+    }
 }
 
 /// Whether a step changes what the child may do.
@@ -521,8 +565,11 @@ fn is_privilege(step: Step) -> bool {
 fn a_step_that_fails_is_named_and_leaves_nothing() {
     isolated(|| {
         let (_, argv) = quick(0);
+        let mut cases = cases();
+        // It says so once, and not in every setup.
+        cases.retain(|case| (case.refuse.is_empty() || needs(&[SECCOMP])) && (case.may)());
         for setup in each_setup() {
-            for case in cases().iter().filter(|case| fits(case, setup)) {
+            for case in cases.iter().filter(|case| fits(case, setup)) {
                 assert_fails(case, setup, argv);
             }
         }
@@ -532,6 +579,9 @@ fn a_step_that_fails_is_named_and_leaves_nothing() {
 #[test]
 fn bad_input_is_refused_before_any_process_exists() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (_, argv) = quick(0);
         for setup in without_stub() {
             for mut case in refusals() {
@@ -556,15 +606,18 @@ fn needs_fork(case: &Case) -> bool {
 
 #[test]
 fn every_step_has_a_case_that_fails() {
-    let cases: BTreeSet<Step> = cases().iter().chain(&refusals()).map(|case| case.step).collect();
-    // Elsewhere: storage, a parent without an environment, memory, pidfds, death.
-    let elsewhere = [Step::Plan, Step::Environment, Step::Report, Step::Pidfd, Step::Child];
-    // It is what a child does that has failed.
-    let cannot = [Step::Exit];
-    for step in Step::ALL {
-        let listed = elsewhere.contains(&step) || cannot.contains(&step);
-        assert_ne!(cases.contains(&step), listed, "{step:?}");
-    }
+    isolated(|| {
+        let cases: BTreeSet<Step> =
+            cases().iter().chain(&refusals()).map(|case| case.step).collect();
+        // Elsewhere: storage, a parent without an environment, memory, pidfds, death.
+        let elsewhere = [Step::Plan, Step::Environment, Step::Report, Step::Pidfd, Step::Child];
+        // It is what a child does that has failed.
+        let cannot = [Step::Exit];
+        for step in Step::ALL {
+            let listed = elsewhere.contains(&step) || cannot.contains(&step);
+            assert_ne!(cases.contains(&step), listed, "{step:?}");
+        }
+    });
 }
 
 #[test]
@@ -604,6 +657,9 @@ fn a_plan_that_does_not_fit_is_refused() {
 #[test]
 fn a_report_that_cannot_be_prepared_is_an_error() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (exe, argv) = quick(0);
         for setup in each_setup().into_iter().filter(|setup| setup.mode == Mode::Fork) {
             let refuse = [Refuse::new(libc::SYS_mmap, libc::ENOMEM)];
@@ -641,9 +697,15 @@ fn a_descriptor_table_that_is_full_is_an_error_of_the_step_that_meets_it() {
         setup.apply(request.fds(&ring));
         let error = request.spawn(&mut Room::new()).expect_err("no descriptor left");
         assert_eq!((error.step(), error.errno()), (Step::Move, Some(Errno::EMFILE)));
+        if !needs(&[PIDFD_OPEN]) {
+            return;
+        }
         let mut request = Request::new(Exec::Path(exe), argv);
         let error = request.pidfd(true).spawn(&mut Room::new()).expect_err("no descriptor left");
-        assert_eq!((error.step(), error.errno()), (Step::Clone, Some(Errno::EMFILE)));
+        // Of clone(2) itself, if that makes it.
+        let kernel = Kernel::current().expect("known");
+        let step = if kernel.has(Feature::ClonePidfd) { Step::Clone } else { Step::Pidfd };
+        assert_eq!((error.step(), error.errno()), (step, Some(Errno::EMFILE)));
         assert!(!has_children());
     });
 }
@@ -711,6 +773,9 @@ unsafe extern "C" fn kill_raw(_: *mut c_void) -> i32 {
 #[test]
 fn a_child_that_a_filter_kills_at_exec_is_an_error_of_its_own() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (exe, argv) = quick(0);
         for setup in each_setup() {
             if !setup.has_no_exit_signal() {
@@ -810,9 +875,7 @@ fn sigchld_ignored_makes_no_difference_to_errors() {
 #[test]
 fn a_limit_on_processes_is_eagain_at_clone() {
     isolated(|| {
-        // SAFETY: Touches no memory.
-        if unsafe { libc::geteuid() } != 0 {
-            println!("skipped: process limits, for want of root");
+        if !may_change_credentials() {
             return;
         }
         let kernel = Kernel::current().expect("there is no limit yet");

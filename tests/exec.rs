@@ -9,6 +9,7 @@ use rawspawn::{
     CStrArray, CStrPtr, CurrentDir, Errno, Exec, FdAction, Feature, Request, Step, argv,
 };
 
+use crate::common::rights::{EXECVEAT, SECCOMP, needs};
 use crate::common::seccomp::{Question, supervised};
 use crate::common::{
     Reporter, Room, TempDir, each_setup, failure, finish, isolated, quick, run, without_stub,
@@ -143,6 +144,9 @@ fn arguments_and_environment_arrive_as_given() {
 #[test]
 fn a_program_is_executed_by_its_descriptor() {
     isolated(|| {
+        if !needs(&[EXECVEAT]) {
+            return;
+        }
         let (exe, argv) = quick(8);
         let exe = exe.to_str().expect("a plain path");
         let plain = File::open(exe).expect("our executable");
@@ -160,6 +164,9 @@ fn a_program_is_executed_by_its_descriptor() {
 #[test]
 fn a_script_by_descriptor_needs_it_open() {
     isolated(|| {
+        if !needs(&[EXECVEAT]) {
+            return;
+        }
         let dir = TempDir::new();
         script(&dir, "script", 12);
         let file = File::open(dir.path().join("script")).expect("our file");
@@ -209,6 +216,9 @@ fn an_unknown_format_is_a_script_only_if_asked() {
 #[test]
 fn a_busy_file_is_tried_again() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let dir = TempDir::new();
         let (exe, argv) = quick(13);
         let path = dir.path().join("busy");
@@ -242,6 +252,9 @@ fn a_busy_file_is_tried_again() {
 #[test]
 fn an_exec_that_was_interrupted_is_repeated() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (exe, argv) = quick(14);
         for setup in each_setup() {
             let mut request = Request::new(Exec::Path(exe), argv);

@@ -5,8 +5,9 @@ use std::os::fd::AsRawFd;
 
 use rawspawn::{Errno, Exec, Feature, Kernel, Mode, Modes, Reason, Request, Step, argv};
 
+use crate::common::rights::{SECCOMP, needs};
 use crate::common::seccomp::{First, Refuse, refusing};
-use crate::common::{Remains, Room, alone, isolated, quick};
+use crate::common::{Remains, Room, alone, isolated, quick, skip};
 
 /// What a filter refuses, and what the kernel then lacks.
 fn filters() -> Vec<(&'static str, Vec<Refuse>, Vec<Feature>)> {
@@ -61,6 +62,9 @@ fn spawn_both() -> (Mode, Reason) {
 #[test]
 fn a_call_that_was_never_there_is_done_without() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let kernel = Kernel::probe().expect("a child can be made");
         for (name, calls, lacks) in filters() {
             let before = Remains::look();
@@ -76,6 +80,9 @@ fn a_call_that_was_never_there_is_done_without() {
 #[test]
 fn a_call_that_is_refused_from_now_on_is_done_without() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         for (name, calls, _) in filters() {
             let kernel = Kernel::probe().expect("a child can be made");
             let before = Remains::look();
@@ -89,6 +96,9 @@ fn a_call_that_is_refused_from_now_on_is_done_without() {
 #[test]
 fn a_filter_against_shared_memory_leads_to_fork() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let shared = u32::try_from(libc::CLONE_VM).expect("a flag");
         for errno in [libc::EPERM, libc::EINVAL] {
             Kernel::probe().expect("a child can be made");
@@ -113,6 +123,9 @@ fn a_filter_against_shared_memory_leads_to_fork() {
 #[test]
 fn without_any_clone_the_error_is_the_kernels() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         for errno in [Errno::EPERM, Errno::ENOSYS] {
             Kernel::probe().expect("a child can be made");
             let calls =
@@ -131,6 +144,9 @@ fn without_any_clone_the_error_is_the_kernels() {
 #[test]
 fn without_execveat_a_program_by_descriptor_is_an_error() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let file = std::fs::File::open("/proc/self/exe").expect("/proc");
         for errno in [Errno::ENOSYS, Errno::EPERM] {
             let before = Remains::look();
@@ -147,13 +163,16 @@ fn without_execveat_a_program_by_descriptor_is_an_error() {
 #[test]
 fn without_waitid_by_pidfd_and_signals_by_pidfd_the_pid_will_do() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let calls = [
             Refuse::new(libc::SYS_pidfd_send_signal, libc::ENOSYS),
             // P_PIDFD, below Linux 5.4.
             Refuse { first: First::Is(3), ..Refuse::new(libc::SYS_waitid, libc::EINVAL) },
         ];
         if !Kernel::current().expect("a child can be made").has(Feature::Pidfd) {
-            println!("skipped: pidfds, which this kernel lacks");
+            skip("pidfds, which this kernel lacks");
             return;
         }
         let status = refusing(&calls, || {
@@ -193,12 +212,12 @@ fn vfork_spawns_where_fork_has_no_memory_for_a_copy() {
         let restore = Restore([POLICY, RATIO, KIBIBYTES].map(|file| (file, setting(file))));
         let writable = std::fs::OpenOptions::new().write(true).open(POLICY);
         let Ok(mut policy) = writable else {
-            println!("skipped: overcommit, for want of root");
+            skip("overcommit, for want of root");
             std::mem::forget(restore);
             return;
         };
         if !Kernel::current().expect("a child can be made").has(Feature::SharedMemory) {
-            println!("skipped: overcommit, as no memory can be shared here");
+            skip("overcommit, as no memory can be shared here");
             return;
         }
         // What is committed already, 8 GiB for us, and 4 GiB for everyone else. Ours

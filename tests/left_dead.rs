@@ -9,9 +9,10 @@ use rawspawn::{
     SigSet, Step, argv, spawn_all,
 };
 
+use crate::common::rights::{SECCOMP, needs};
 use crate::common::seccomp::killing;
 use crate::common::{
-    Remains, Room, Setup, core_kills_all, each_setup, failure, has_children, isolated, quick,
+    Remains, Room, Setup, core_kills_all, each_setup, failure, has_children, isolated, quick, skip,
     without_stub,
 };
 
@@ -46,6 +47,9 @@ fn assert_killed(spawned: Result<Process, Error>, signal: i32, how: &str) {
 #[test]
 fn a_child_that_is_killed_at_its_exec_is_a_success_in_every_mode() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (exe, argv) = quick(0);
         for setup in setups() {
             let before = Remains::look();
@@ -70,6 +74,9 @@ fn a_child_that_is_killed_at_its_exec_is_a_success_in_every_mode() {
 #[test]
 fn a_child_that_is_killed_is_a_success_by_every_door() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         if setups().iter().all(|setup| setup.mode == Mode::Fork) {
             return;
         }
@@ -185,15 +192,17 @@ fn what_fails_is_an_error_with_its_step_and_is_reaped() {
 
 #[test]
 fn a_plan_says_that_its_child_has_a_signal() {
-    for setup in each_setup() {
-        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
-        setup.apply(request.env(argv![]).leave_dead(true));
-        let mut room = Room::new();
-        let text = request.plan(&mut room).expect("a plan").to_string();
-        let clears = text.contains("|CLONE_CHILD_CLEARTID|SIGCHLD");
-        assert!(text.contains("|SIGCHLD"), "{text}");
-        assert_eq!(clears, setup.mode != Mode::Fork, "{text}");
-    }
+    isolated(|| {
+        for setup in each_setup() {
+            let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+            setup.apply(request.env(argv![]).leave_dead(true));
+            let mut room = Room::new();
+            let text = request.plan(&mut room).expect("a plan").to_string();
+            let clears = text.contains("|CLONE_CHILD_CLEARTID|SIGCHLD");
+            assert!(text.contains("|SIGCHLD"), "{text}");
+            assert_eq!(clears, setup.mode != Mode::Fork, "{text}");
+        }
+    });
 }
 
 #[test]
@@ -280,10 +289,13 @@ extern "C" fn nothing(_: i32) {}
 #[test]
 fn it_takes_no_call_beyond_the_clone() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let (exe, argv) = quick(0);
         let Ok(kernel) = Kernel::current() else { return };
         if !kernel.has(Feature::SharedMemory) {
-            println!("skipped: the word that the kernel clears, without shared memory");
+            skip("the word that the kernel clears, without shared memory");
             return;
         }
         // Who asked for the child by wait4 would be killed.

@@ -17,7 +17,7 @@ use rawspawn::{
 };
 
 use crate::common::ptrace::{CANNOT, ptrace, trace_me};
-use crate::common::{Room, Setup, each_setup, isolated, quick};
+use crate::common::{Room, Setup, each_setup, isolated, quick, skip};
 
 /// What is spawned, and the step that fails, if one does.
 struct Case {
@@ -290,7 +290,7 @@ fn a_child_writes_nothing_but_its_frame() {
             for case in CASES {
                 let name = format!("{setup:?}, {}", case.name);
                 let Some(seen) = trace(|| spawn(case, setup, &mut room)) else {
-                    println!("skipped: memory, as nothing can be traced here");
+                    skip("memory, as nothing can be traced here");
                     return;
                 };
                 let [Seen { ref differences, executed }] = *seen else {
@@ -324,7 +324,7 @@ fn a_byte_that_a_hook_writes_is_found() {
     isolated(|| {
         let kernel = Kernel::current().expect("a child can be made");
         if !kernel.has(Feature::SharedMemory) {
-            println!("skipped: shared memory, which this system does not have");
+            skip("shared memory, which this system does not have");
             return;
         }
         let seen = trace(|| {
@@ -337,7 +337,7 @@ fn a_byte_that_a_hook_writes_is_found() {
             spawned.is_ok_and(|mut process| process.wait().is_ok())
         });
         let Some(seen) = seen else {
-            println!("skipped: memory, as nothing can be traced here");
+            skip("memory, as nothing can be traced here");
             return;
         };
         let written = WRITTEN.as_ptr().addr() as u64;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rawspawn::{Errno, Exec, Feature, Groups, Hook, Kernel, Mode, Modes, Reason, Request, Step};
 
-use crate::common::{Room, failure, forked, is_root, isolated, quick, without_stub};
+use crate::common::{Room, failure, forked, isolated, may_change, quick, skip, without_stub};
 
 unsafe extern "C" fn nothing(_: *mut c_void) -> i32 {
     0
@@ -37,38 +37,48 @@ fn sharing(function: rawspawn::HookFn) -> Hook<'static> {
 
 type Ask = fn(&mut Request<'static>);
 
+/// What of its credentials a request changes: its user, its group.
+const NEITHER: (bool, bool) = (false, false);
+const USER: (bool, bool) = (true, false);
+const GROUP: (bool, bool) = (false, true);
+
 /// What stands against sharing memory.
-const CASES: [(Ask, Option<Reason>); 7] = [
-    (|_| {}, None),
+const CASES: [(Ask, Option<Reason>, (bool, bool)); 7] = [
+    (|_| {}, None, NEITHER),
     (
         |r| {
             r.hook(sharing(nothing));
         },
         None,
+        NEITHER,
     ),
     (
         |r| {
             r.hook(hook(nothing));
         },
         Some(Reason::Hook),
+        NEITHER,
     ),
     (
         |r| {
             r.uid(0);
         },
         Some(Reason::Credentials),
+        USER,
     ),
     (
         |r| {
             r.gid(0);
         },
         Some(Reason::Credentials),
+        GROUP,
     ),
     (
         |r| {
             r.groups(Groups::Set(&[0]));
         },
         Some(Reason::Credentials),
+        NEITHER,
     ),
     // What a caller vouches for does not lift the other rule.
     (
@@ -76,51 +86,58 @@ const CASES: [(Ask, Option<Reason>); 7] = [
             r.uid(0).hook(sharing(nothing));
         },
         Some(Reason::Credentials),
+        USER,
     ),
 ];
 
 #[test]
 fn memory_is_shared_wherever_that_is_safe_and_nowhere_else() {
-    let (exe, argv) = quick(0);
-    for (ask, against) in CASES {
-        let mut asked = Request::new(Exec::Path(exe), argv);
-        let has_hook = format!("{:?}", {
-            ask(&mut asked);
-            asked
-        })
-        .contains("hook: Some");
-        let features = [Feature::SharedMemory, Feature::Suspends, Feature::ExecMemfd];
-        for lacks in [None].into_iter().chain(features.map(Some)) {
-            let kernel = lacks.map_or(Kernel::NEWEST, |lacks| Kernel::NEWEST.without(lacks));
-            let shares_no_memory = lacks.filter(|lacks| *lacks != Feature::ExecMemfd);
-            let against = against.or(shares_no_memory.map(|_| Reason::Kernel));
-            for modes in [Modes::Any, Modes::Vfork, Modes::Fork, Modes::Stub] {
-                let mut request = Request::new(Exec::Path(exe), argv);
-                ask(&mut request);
-                request.kernel(kernel).modes(modes);
-                let mut room = Room::new();
-                let plan = request.plan(&mut room).map(|plan| (plan.mode(), plan.reason()));
-                let may_be_stub = !has_hook && lacks.is_none();
-                let expected = match (modes, against) {
-                    (Modes::Any, Some(Reason::Credentials)) if may_be_stub && is_root() => {
-                        Ok((Mode::Stub, Reason::Credentials))
-                    }
-                    (Modes::Stub, None) if may_be_stub => Ok((Mode::Stub, Reason::Asked)),
-                    (Modes::Stub, Some(Reason::Credentials)) if may_be_stub && is_root() => {
-                        Ok((Mode::Stub, Reason::Asked))
-                    }
-                    (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
-                        Err((Step::Mode, Some(Errno::EOPNOTSUPP)))
-                    }
-                    (Modes::Vfork, None) => Ok((Mode::Vfork, Reason::Asked)),
-                    (Modes::Fork, _) => Ok((Mode::Fork, Reason::Asked)),
-                    (Modes::Any, None) => Ok((Mode::Vfork, Reason::Default)),
-                    (Modes::Any, Some(reason)) => Ok((Mode::Fork, reason)),
-                };
-                assert_eq!(plan.map_err(|e| (e.step(), e.errno())), expected, "{modes:?}");
+    isolated(|| {
+        let (exe, argv) = quick(0);
+        for (ask, against, (user, group)) in CASES {
+            let mut asked = Request::new(Exec::Path(exe), argv);
+            let has_hook = format!("{:?}", {
+                ask(&mut asked);
+                asked
+            })
+            .contains("hook: Some");
+            let features = [Feature::SharedMemory, Feature::Suspends, Feature::ExecMemfd];
+            for lacks in [None].into_iter().chain(features.map(Some)) {
+                let kernel = lacks.map_or(Kernel::NEWEST, |lacks| Kernel::NEWEST.without(lacks));
+                let shares_no_memory = lacks.filter(|lacks| *lacks != Feature::ExecMemfd);
+                let against = against.or(shares_no_memory.map(|_| Reason::Kernel));
+                for modes in [Modes::Any, Modes::Vfork, Modes::Fork, Modes::Stub] {
+                    let mut request = Request::new(Exec::Path(exe), argv);
+                    ask(&mut request);
+                    request.kernel(kernel).modes(modes);
+                    let mut room = Room::new();
+                    let plan = request.plan(&mut room).map(|plan| (plan.mode(), plan.reason()));
+                    let may_be_stub = !has_hook && lacks.is_none();
+                    let expected = match (modes, against) {
+                        (Modes::Any, Some(Reason::Credentials))
+                            if may_be_stub && may_change(user, group) =>
+                        {
+                            Ok((Mode::Stub, Reason::Credentials))
+                        }
+                        (Modes::Stub, None) if may_be_stub => Ok((Mode::Stub, Reason::Asked)),
+                        (Modes::Stub, Some(Reason::Credentials))
+                            if may_be_stub && may_change(user, group) =>
+                        {
+                            Ok((Mode::Stub, Reason::Asked))
+                        }
+                        (Modes::Vfork, Some(_)) | (Modes::Stub, _) => {
+                            Err((Step::Mode, Some(Errno::EOPNOTSUPP)))
+                        }
+                        (Modes::Vfork, None) => Ok((Mode::Vfork, Reason::Asked)),
+                        (Modes::Fork, _) => Ok((Mode::Fork, Reason::Asked)),
+                        (Modes::Any, None) => Ok((Mode::Vfork, Reason::Default)),
+                        (Modes::Any, Some(reason)) => Ok((Mode::Fork, reason)),
+                    };
+                    assert_eq!(plan.map_err(|e| (e.step(), e.errno())), expected, "{modes:?}");
+                }
             }
         }
-    }
+    });
 }
 
 #[test]
@@ -164,7 +181,7 @@ fn a_process_in_a_new_time_namespace_spawns() {
                 libc::unshare(0x80 /* CLONE_NEWTIME */)
             } != 0
             {
-                println!("skipped: time namespaces, which are not ours to make");
+                skip("time namespaces, which are not ours to make");
                 return;
             }
             let (exe, argv) = quick(4);

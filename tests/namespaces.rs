@@ -5,14 +5,18 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 
 use rawspawn::{
-    CapSet, Capabilities, Errno, Exec, FdAction, FsAction, Groups, IdRange, Join, Mode, Modes,
-    Namespaces, NsSet, ParentHook, Process, Reason, Request, Step,
+    CapSet, Capabilities, Errno, Exec, FdAction, Feature, FsAction, Groups, IdRange, Join, Kernel,
+    Mode, Modes, Namespaces, NsSet, ParentHook, Process, Reason, Request, Step,
 };
 
 use crate::common::child::{End, ending};
+use crate::common::rights::{
+    MOUNT, PIDFD_OPEN, PIVOT_ROOT, SETHOSTNAME, has_ids, may_change_credentials, may_choose_pids,
+    may_join_pids, may_make, may_make_devices, may_make_for, needs,
+};
 use crate::common::{
-    KINDS, Report, Reporter, Room, Setup, TempDir, each_setup, failure, fd_state, forked, is_root,
-    isolated, report, with_own_memory,
+    KINDS, Report, Reporter, Room, Setup, TempDir, each_setup, failure, fd_state, forked, isolated,
+    report, skip, with_own_memory,
 };
 
 pub(crate) const NOBODY: u32 = 65534;
@@ -33,18 +37,6 @@ fn different(one: &[String], other: &[String]) -> Vec<&'static str> {
     pairs.filter(|(_, (one, other))| one != other).map(|(kind, _)| kind).collect()
 }
 
-/// Whether this process may make namespaces, of those kinds too; says so if not.
-pub(crate) fn may_make(kinds: NsSet) -> bool {
-    let known = |kind: &str| fs::metadata(format!("/proc/self/ns/{kind}")).is_ok();
-    let missing = KINDS.iter().find(|(set, kind)| kinds.contains(*set) && !known(kind));
-    if let Some((_, kind)) = missing {
-        println!("skipped: a {kind} namespace, which this kernel does not have");
-    } else if !is_root() {
-        println!("skipped: namespaces, which take root");
-    }
-    missing.is_none() && is_root()
-}
-
 /// Those whose child is a fork, as memory is not shared where others could reach it.
 fn by_fork() -> Vec<Setup> {
     each_setup().into_iter().filter(|setup| setup.mode == Mode::Fork).collect()
@@ -63,7 +55,9 @@ fn a_child_has_the_new_namespaces_that_are_asked_for_and_no_others() {
         let without_user = all.without(NsSet::USER);
         let single = KINDS.iter().map(|(kind, _)| *kind);
         for kinds in single.chain([without_user]).filter(|kinds| *kinds != NsSet::USER) {
-            if !may_make(kinds) {
+            // A new mount namespace is made a slave of the old.
+            let calls = if kinds.contains(NsSet::MOUNT) { &[MOUNT][..] } else { &[] };
+            if !may_make_for(kinds, calls) {
                 continue;
             }
             let namespaces = Namespaces::new(kinds);
@@ -110,9 +104,9 @@ pub(crate) fn users_may_make() -> bool {
     let clone = fs::read_to_string("/proc/sys/kernel/unprivileged_userns_clone");
     let may = limit.trim() != "0" && clone.map_or(true, |value| value.trim() != "0");
     if !may {
-        println!("skipped: a user namespace without privileges, which is forbidden here");
+        skip("a user namespace without privileges, which is forbidden here");
     }
-    may && may_make(NsSet::USER)
+    may && may_change_credentials() && may_make(NsSet::USER)
 }
 
 /// The map of one's own id to that of root.
@@ -122,10 +116,10 @@ const UIDS: [IdRange; 1] = [IdRange::new(0, NOBODY, 1)];
 fn somebody_without_privileges_is_root_in_a_namespace_of_their_own() {
     static CAPABILITIES: Capabilities = Capabilities::only(CapSet::EMPTY.with(10));
     isolated(|| {
-        if !users_may_make() {
+        let kinds = NsSet::USER.with(NsSet::PID).with(NsSet::UTS).with(NsSet::NET);
+        if !users_may_make() || !may_make_for(kinds, &[SETHOSTNAME]) {
             return;
         }
-        let kinds = NsSet::USER.with(NsSet::PID).with(NsSet::UTS).with(NsSet::NET);
         let namespaces =
             Namespaces::new(kinds).id_maps(&UIDS, &UIDS).hostname(c"box").loopback(true);
         forked(|| {
@@ -168,7 +162,7 @@ fn ranges_of_ids_are_mapped_by_the_parent_while_the_child_waits() {
     static GIDS: [IdRange; 3] =
         [IdRange::new(0, 200_000, 10), IdRange::new(10, 300_000, 65536), IdRange::new(70000, 0, 1)];
     isolated(|| {
-        if !may_make(NsSet::USER) {
+        if !may_make_for(NsSet::USER.with(NsSet::MOUNT), &[MOUNT]) || !has_ids(100_000, 300_000) {
             return;
         }
         let namespaces = Namespaces::new(NsSet::USER.with(NsSet::PID)).id_maps(&UIDS, &GIDS);
@@ -220,7 +214,8 @@ struct Holder(Process);
 impl Holder {
     fn new(namespaces: &Namespaces<'_>) -> Self {
         let mut request = ending(End::Never);
-        let process = request.namespaces(namespaces).pidfd(true).spawn(&mut Room::new());
+        let pidfds = Kernel::current().expect("known").has(Feature::Pidfd);
+        let process = request.namespaces(namespaces).pidfd(pidfds).spawn(&mut Room::new());
         Self(process.expect("namespaces"))
     }
 
@@ -241,7 +236,7 @@ fn existing_namespaces_are_joined_by_descriptor() {
     isolated(|| {
         let all = NsSet::MOUNT.with(NsSet::UTS).with(NsSet::IPC).with(NsSet::NET);
         let kinds = all.with(NsSet::PID).with(NsSet::CGROUP);
-        if !may_make(kinds) {
+        if !may_make_for(kinds, &[SETHOSTNAME]) || !may_join_pids() {
             return;
         }
         let own = of_process("self");
@@ -272,7 +267,7 @@ fn existing_namespaces_are_joined_by_descriptor() {
 fn all_namespaces_of_a_process_are_joined_by_its_pidfd() {
     isolated(|| {
         let kinds = NsSet::UTS.with(NsSet::PID).with(NsSet::NET);
-        if !may_make(kinds) {
+        if !may_make_for(kinds, &[SETHOSTNAME]) || !may_join_pids() || !needs(&[PIDFD_OPEN]) {
             return;
         }
         let holder = Holder::new(&Namespaces::new(kinds).hostname(c"held"));
@@ -286,7 +281,7 @@ fn all_namespaces_of_a_process_are_joined_by_its_pidfd() {
                 Ok(mut process) => assert!(process.wait().expect("our child").success()),
                 Err(error) => {
                     assert_eq!((error.step(), error.errno()), (Step::Join, Some(Errno::EINVAL)));
-                    println!("skipped: joining by pidfd, which takes Linux 5.8");
+                    skip("joining by pidfd, which takes Linux 5.8");
                     return;
                 }
             }
@@ -301,7 +296,7 @@ fn all_namespaces_of_a_process_are_joined_by_its_pidfd() {
 #[test]
 fn a_user_namespace_is_joined_and_new_ones_belong_to_it() {
     isolated(|| {
-        if !users_may_make() {
+        if !users_may_make() || !may_make_for(NsSet::UTS, &[SETHOSTNAME]) {
             return;
         }
         forked(|| {
@@ -357,7 +352,9 @@ fn memory_that_others_in_a_namespace_could_reach_is_not_shared() {
             }
         };
         is_a_fork(&Namespaces::new(NsSet::USER));
-        is_a_fork(&Namespaces::new(NsSet::EMPTY).join(&join));
+        if may_join_pids() {
+            is_a_fork(&Namespaces::new(NsSet::EMPTY).join(&join));
+        }
         if !users_may_make() {
             return;
         }
@@ -398,7 +395,7 @@ fn who_could_not_come_back_from_a_pid_namespace_does_not_enter_it() {
 #[test]
 fn the_way_back_from_a_pid_namespace_is_no_descriptor_of_the_childs() {
     isolated(|| {
-        if !may_make(NsSet::PID) {
+        if !may_make(NsSet::PID) || !may_join_pids() {
             return;
         }
         let holder = Holder::new(&Namespaces::new(NsSet::PID));
@@ -459,7 +456,7 @@ fn the_first_process_of_a_namespace_that_was_unshared_is_the_program() {
 #[test]
 fn a_parent_death_signal_goes_with_a_namespace_that_is_joined() {
     isolated(|| {
-        if !may_make(NsSet::PID) {
+        if !may_make(NsSet::PID) || !may_join_pids() {
             return;
         }
         let holder = Holder::new(&Namespaces::new(NsSet::PID));
@@ -478,7 +475,8 @@ fn a_parent_death_signal_goes_with_a_namespace_that_is_joined() {
 #[test]
 fn who_becomes_root_of_a_user_namespace_has_no_groups_left() {
     isolated(|| {
-        if !may_make(NsSet::USER.with(NsSet::MOUNT)) {
+        let kinds = NsSet::USER.with(NsSet::MOUNT);
+        if !may_make_for(kinds, &[MOUNT]) || !may_change_credentials() || !has_ids(100_000, 1000) {
             return;
         }
         let ranges = [IdRange::new(0, 100_000, 1000)];
@@ -504,7 +502,7 @@ fn who_becomes_root_of_a_user_namespace_has_no_groups_left() {
 #[test]
 fn a_mount_namespace_is_furnished_and_the_parents_is_not() {
     isolated(|| {
-        if !may_make(NsSet::MOUNT) {
+        if !may_make_for(NsSet::MOUNT, &[MOUNT]) {
             return;
         }
         let mounts = || fs::read_to_string("/proc/self/mounts").expect("/proc");
@@ -525,7 +523,11 @@ fn a_mount_namespace_is_furnished_and_the_parents_is_not() {
             FsAction::File { path: &file, mode: 0o600 },
             FsAction::bind(c"/proc/self/status", &file),
             FsAction::Symlink { target: c"file", path: &link },
-            FsAction::Device { path: &device, mode: 0o020_666, device: 0x103 },
+            if may_make_devices() {
+                FsAction::Device { path: &device, mode: 0o020_666, device: 0x103 }
+            } else {
+                FsAction::File { path: &device, mode: 0o666 }
+            },
             FsAction::tmpfs(&host, c""),
             FsAction::Unmount { target: &host, flags: 0 },
         ];
@@ -548,13 +550,13 @@ fn a_mount_namespace_is_furnished_and_the_parents_is_not() {
 #[test]
 fn a_new_root_takes_the_place_of_the_old_one() {
     isolated(|| {
-        if !may_make(NsSet::MOUNT.with(NsSet::PID)) {
+        if !may_make_for(NsSet::MOUNT.with(NsSet::PID), &[MOUNT, PIVOT_ROOT]) {
             return;
         }
         let is_first = |line: &str| line.starts_with("rootfs / ") || line.starts_with("none / ");
         let mounts = fs::read_to_string("/proc/self/mounts").expect("/proc");
         if mounts.lines().any(is_first) {
-            println!("skipped: a new root, for which an initramfs cannot be left");
+            skip("a new root, for which an initramfs cannot be left");
             return;
         }
         let dir = TempDir::new();
@@ -607,14 +609,14 @@ fn the_clocks_of_a_time_namespace_are_set() {
 #[test]
 fn a_pid_is_chosen() {
     isolated(|| {
-        if !may_make(NsSet::PID) {
+        if !may_make(NsSet::PID) || !may_choose_pids() {
             return;
         }
         let free = (20_000..30_000).find(|pid| fs::metadata(format!("/proc/{pid}")).is_err());
         let pids = [free.expect("a pid that nobody has")];
         let taken = [std::process::id() as i32];
         for setup in each_setup() {
-            let clone3 = setup.kernel.has(rawspawn::Feature::Clone3);
+            let clone3 = setup.kernel.has(Feature::Clone3);
             let namespaces = Namespaces::new(NsSet::EMPTY).set_tid(&pids);
             if clone3 {
                 let seen = report(setup, |r| _ = r.namespaces(&namespaces));

@@ -14,13 +14,14 @@ use rawspawn::{
 
 use crate::common::child::{End, ending};
 use crate::common::fork::Sleeper;
+use crate::common::rights::{
+    MOUNT, SECCOMP, SETHOSTNAME, has_ids, may_change_credentials, may_make, may_make_for, needs,
+};
 use crate::common::seccomp::Refuse;
 use crate::common::{
-    Remains, Reporter, Room, TempDir, each_setup, failure, forked, is_root, isolated,
-    may_change_credentials, refused, report,
+    Remains, Reporter, Room, TempDir, each_setup, failure, forked, isolated, refused, report, skip,
 };
 #[cfg(feature = "alloc")]
-use crate::namespaces::may_make;
 use crate::namespaces::{NOBODY, become_nobody, users_may_make};
 
 #[test]
@@ -59,12 +60,13 @@ fn a_parents_hook_runs_while_the_child_waits() {
 #[test]
 fn newuidmap_gives_ids_to_somebody_without_privileges() {
     isolated(|| {
-        if !users_may_make() {
+        let may = users_may_make() && may_make_for(NsSet::MOUNT, &[MOUNT]);
+        if !may || !has_ids(100_000, 999) {
             return;
         }
         let needed = ["/usr/bin/newuidmap", "/etc/subuid", "/etc/subgid"];
         if !needed.iter().all(|path| Path::new(path).exists()) {
-            println!("skipped: newuidmap, which is not installed");
+            skip("newuidmap, which is not installed");
             return;
         }
         let dir = TempDir::new();
@@ -141,7 +143,7 @@ fn a_hook_that_fails_or_panics_leaves_no_child() {
 fn a_child_whose_waiting_parent_dies_does_not_wait_for_ever() {
     isolated(|| {
         let init = Namespaces::new(NsSet::PID);
-        let inits = if is_root() { &[false, true][..] } else { &[false] };
+        let inits = if may_make(NsSet::PID) { &[false, true][..] } else { &[false] };
         for (setup, is_init) in
             each_setup().into_iter().flat_map(|setup| inits.iter().map(move |init| (setup, init)))
         {
@@ -279,6 +281,9 @@ fn a_child_that_waits_is_released_by_nobody_else() {
 #[test]
 fn a_hook_that_fails_as_the_child_did_does_not_hide_why() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         // The child asks for its parent before it waits.
         let refuse = [Refuse::new(libc::SYS_getppid, libc::EIO)];
         let hook = |pid: i32| {
@@ -300,7 +305,9 @@ fn a_hook_that_fails_as_the_child_did_does_not_hide_why() {
 fn a_request_that_is_started_waits_only_where_the_parent_has_something_to_do() {
     #[cfg(feature = "alloc")]
     isolated(|| {
-        if !may_make(NsSet::PID) || !Kernel::current().expect("known").has(Feature::CloseRange) {
+        if !may_make_for(NsSet::PID.with(NsSet::UTS), &[SETHOSTNAME])
+            || !Kernel::current().expect("known").has(Feature::CloseRange)
+        {
             return;
         }
         let namespaces = Namespaces::new(NsSet::PID.with(NsSet::UTS)).hostname(c"started");

@@ -5,31 +5,34 @@ use rawspawn::{
     Plan, Process, Request, Rlimit, Scheduler, SigSet, Step, argv,
 };
 
-use crate::common::{Room, each_setup, isolated, may_change_credentials, quick, without_stub};
+use crate::common::rights::may_change_credentials;
+use crate::common::{Room, each_setup, isolated, quick, without_stub};
 
 #[test]
 fn a_plan_reads_like_what_strace_would_see() {
-    const FDS: &[FdAction<'_>] = &[
-        FdAction::Map { parent_fd: 3, child_fd: 4 },
-        FdAction::Map { parent_fd: 4, child_fd: 3 },
-        FdAction::Map { parent_fd: 9, child_fd: 9 },
-        FdAction::Open { child_fd: 5, path: c"/a \"b\"\n\x01", flags: 0o2101, mode: 0o640 },
-        FdAction::Close { child_fd: 2 },
-    ];
-    const LIMITS: &[Rlimit] = &[Rlimit::new(7, 64, 64)];
-    let search = Exec::Search { name: c"tool", path: Some(b"/bin:") };
-    let mut request = Request::new(search, argv![c"tool", c"-x"]);
-    request.env(argv![c"SECRET=1"]).kernel(Kernel::NEWEST).sh_fallback(true).retry_busy(1);
-    request.fds(FDS).rlimits(LIMITS).root(c"/r").cwd(CurrentDir::Fd(7)).umask(0o22);
-    request.session(true).controlling_terminal(0).foreground(0).no_new_privs(true);
-    request.parent_death_signal(15).restore_signals().signal_mask(SigSet::EMPTY);
-    request.scheduler(Scheduler::new(3, 0)).nice(-5).affinity(&[1]).ioprio(4).oom_score_adj(-7);
-    request.uid(1).gid(2).groups(Groups::Set(&[3, 4]));
-    let mut room = Room::new();
-    let plan = request.plan(&mut room).expect("a valid request").to_string();
-    let pid = std::process::id();
-    let expected = PLAN.replace("PID", &pid.to_string());
-    assert!(plan == expected, "{plan}");
+    isolated(|| {
+        const FDS: &[FdAction<'_>] = &[
+            FdAction::Map { parent_fd: 3, child_fd: 4 },
+            FdAction::Map { parent_fd: 4, child_fd: 3 },
+            FdAction::Map { parent_fd: 9, child_fd: 9 },
+            FdAction::Open { child_fd: 5, path: c"/a \"b\"\n\x01", flags: 0o2101, mode: 0o640 },
+            FdAction::Close { child_fd: 2 },
+        ];
+        const LIMITS: &[Rlimit] = &[Rlimit::new(7, 64, 64)];
+        let search = Exec::Search { name: c"tool", path: Some(b"/bin:") };
+        let mut request = Request::new(search, argv![c"tool", c"-x"]);
+        request.env(argv![c"SECRET=1"]).kernel(Kernel::NEWEST).sh_fallback(true).retry_busy(1);
+        request.fds(FDS).rlimits(LIMITS).root(c"/r").cwd(CurrentDir::Fd(7)).umask(0o22);
+        request.session(true).controlling_terminal(0).foreground(0).no_new_privs(true);
+        request.parent_death_signal(15).restore_signals().signal_mask(SigSet::EMPTY);
+        request.scheduler(Scheduler::new(3, 0)).nice(-5).affinity(&[1]).ioprio(4).oom_score_adj(-7);
+        request.uid(1).gid(2).groups(Groups::Set(&[3, 4]));
+        let mut room = Room::new();
+        let plan = request.plan(&mut room).expect("a valid request").to_string();
+        let pid = std::process::id();
+        let expected = PLAN.replace("PID", &pid.to_string());
+        assert!(plan == expected, "{plan}");
+    });
 }
 
 /// `uid` and the like make it a fork.
@@ -37,14 +40,15 @@ const PLAN: &str = include_str!("plans.txt");
 
 #[test]
 fn a_plan_says_where_its_stub_begins() {
-    if !may_change_credentials() {
-        return;
-    }
-    let mut request = Request::new(Exec::Fd(7), argv![c"program"]);
-    request.env(argv![]).kernel(Kernel::NEWEST).uid(1).groups(Groups::Keep);
-    let mut room = Room::new();
-    let plan = request.plan(&mut room).expect("a valid request").to_string();
-    let expected = "\
+    isolated(|| {
+        if !may_change_credentials() {
+            return;
+        }
+        let mut request = Request::new(Exec::Fd(7), argv![c"program"]);
+        request.env(argv![]).kernel(Kernel::NEWEST).uid(1).groups(Groups::Keep);
+        let mut room = Room::new();
+        let plan = request.plan(&mut room).expect("a valid request").to_string();
+        let expected = "\
          \x200  close others   close_range(64, 4294967295, CLOSE_RANGE_UNSHARE)\n\
          \x201  exec           fcntl(7, F_SETFD, 0)\n\
          \x20-  stub           execveat(stub, \"\", …)\n\
@@ -54,7 +58,8 @@ fn a_plan_says_where_its_stub_begins() {
          \x205  exec           execveat(7, \"\", [\"program\"], envp, AT_EMPTY_PATH)  last\n\
          \x20-  fail           exit_group(127)  or any error\n\
          mode stub: CLONE_VM|CLONE_VFORK|CLONE_FILES|CLONE_CLEAR_SIGHAND";
-    assert!(plan == expected, "{plan}");
+        assert!(plan == expected, "{plan}");
+    });
 }
 
 #[test]
@@ -97,18 +102,20 @@ fn spawn_with_exactly(_: &Request<'_>, needed: rawspawn::Needed) {
 
 #[test]
 fn arguments_print_escaped_and_the_environment_not_at_all() {
-    let elements = [CStrPtr::new(c"\\ \"\t9\xff"), CStrPtr::NULL];
-    let argv = CStrArray::new(&elements).expect("a NULL");
-    let mut request = Request::new(Exec::Path(c"/x"), argv);
-    request.env(argv![c"TOKEN=secret"]).kernel(Kernel::NEWEST.without(Feature::Clone3));
-    let mut room = Room::new();
-    let plan = format!("{:?}", request.plan(&mut room).expect("a valid request"));
-    assert!(plan.contains(r#"execve("/x", ["\\ \"\0119\377"], envp)  last"#), "{plan}");
-    assert!(!plan.contains("secret"));
-    assert!(
-        plan.ends_with("mode vfork: CLONE_VM|CLONE_VFORK|CLONE_FILES, all signals blocked"),
-        "{plan}"
-    );
+    isolated(|| {
+        let elements = [CStrPtr::new(c"\\ \"\t9\xff"), CStrPtr::NULL];
+        let argv = CStrArray::new(&elements).expect("a NULL");
+        let mut request = Request::new(Exec::Path(c"/x"), argv);
+        request.env(argv![c"TOKEN=secret"]).kernel(Kernel::NEWEST.without(Feature::Clone3));
+        let mut room = Room::new();
+        let plan = format!("{:?}", request.plan(&mut room).expect("a valid request"));
+        assert!(plan.contains(r#"execve("/x", ["\\ \"\0119\377"], envp)  last"#), "{plan}");
+        assert!(!plan.contains("secret"));
+        assert!(
+            plan.ends_with("mode vfork: CLONE_VM|CLONE_VFORK|CLONE_FILES, all signals blocked"),
+            "{plan}"
+        );
+    });
 }
 
 #[test]
@@ -145,36 +152,42 @@ fn a_plan_is_spawned_by_many_threads_at_once() {
 
 #[test]
 fn a_request_in_a_static_is_spawned() {
-    static REQUEST: Request<'static> = {
-        let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
-        request.env(argv![]).umask(0o77);
-        request
-    };
-    let plan = REQUEST.plan(Box::leak(Box::new(Room::new()))).expect("room");
-    let spawn = move || plan.spawn().expect("a child").wait();
-    let status = std::thread::spawn(spawn).join().expect("no panic").expect("our child");
-    assert!(status.success());
+    isolated(|| {
+        static REQUEST: Request<'static> = {
+            let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+            request.env(argv![]).umask(0o77);
+            request
+        };
+        let plan = REQUEST.plan(Box::leak(Box::new(Room::new()))).expect("room");
+        let spawn = move || plan.spawn().expect("a child").wait();
+        let status = std::thread::spawn(spawn).join().expect("no panic").expect("our child");
+        assert!(status.success());
+    });
 }
 
 #[test]
 fn a_plan_that_inherits_the_environment_is_to_be_read_only() {
-    let request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
-    let mut room = Room::new();
-    let error = request.plan(&mut room).expect("room").spawn().expect_err("no environment");
-    assert_eq!((error.step(), error.errno()), (Step::Environment, Some(Errno::EINVAL)));
+    isolated(|| {
+        let request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+        let mut room = Room::new();
+        let error = request.plan(&mut room).expect("room").spawn().expect_err("no environment");
+        assert_eq!((error.step(), error.errno()), (Step::Environment, Some(Errno::EINVAL)));
+    });
 }
 
 #[test]
 fn what_threads_share_can_be_shared() {
-    fn is_send_and_sync<T: Send + Sync>() {}
-    fn is_copy<T: Copy>() {}
+    isolated(|| {
+        fn is_send_and_sync<T: Send + Sync>() {}
+        fn is_copy<T: Copy>() {}
 
-    is_send_and_sync::<Request<'static>>();
-    is_send_and_sync::<Plan<'static>>();
-    is_send_and_sync::<Process>();
-    is_send_and_sync::<Error>();
-    is_send_and_sync::<Kernel>();
-    is_copy::<Request<'static>>();
-    is_copy::<Error>();
-    assert_eq!(size_of::<Error>(), 8);
+        is_send_and_sync::<Request<'static>>();
+        is_send_and_sync::<Plan<'static>>();
+        is_send_and_sync::<Process>();
+        is_send_and_sync::<Error>();
+        is_send_and_sync::<Kernel>();
+        is_copy::<Request<'static>>();
+        is_copy::<Error>();
+        assert_eq!(size_of::<Error>(), 8);
+    });
 }

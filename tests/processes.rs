@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::child::{End, ending};
-use crate::common::{Room, Setup, each_setup, has_children, isolated};
+use crate::common::{Room, Setup, each_setup, has_children, isolated, skip};
 use rawspawn::{Errno, Feature, Process, WaitStatus};
 
 fn spawn(setup: Setup, end: End, pidfd: bool) -> Process {
@@ -18,7 +18,7 @@ fn with_and_without_pidfd() -> Vec<(Setup, bool)> {
     let both = |setup: Setup| {
         let with = setup.kernel.has(Feature::Pidfd).then_some((setup, true));
         if with.is_none() {
-            println!("skipped: the kernel has no pidfds");
+            skip("the kernel has no pidfds");
         }
         [Some((setup, false)), with].into_iter().flatten()
     };
@@ -35,110 +35,125 @@ fn readable(fd: i32, timeout: i32) -> bool {
 
 #[test]
 fn every_exit_status_arrives() {
-    let setups = each_setup();
-    for code in 0..=255 {
-        let setup = setups[code as usize % setups.len()];
-        let mut process = spawn(setup, End::Exit(code), false);
-        let status = process.wait().expect("our child");
-        assert_eq!(status.code(), Some(code), "{setup:?}");
-        assert_eq!(status.success(), code == 0);
-        assert_eq!(status.signal(), None);
-    }
+    isolated(|| {
+        let setups = each_setup();
+        for code in 0..=255 {
+            let setup = setups[code as usize % setups.len()];
+            let mut process = spawn(setup, End::Exit(code), false);
+            let status = process.wait().expect("our child");
+            assert_eq!(status.code(), Some(code), "{setup:?}");
+            assert_eq!(status.success(), code == 0);
+            assert_eq!(status.signal(), None);
+        }
+    });
 }
 
 #[test]
 fn the_signal_that_killed_the_child_arrives() {
-    let signals = [libc::SIGHUP, libc::SIGABRT, libc::SIGKILL, libc::SIGSEGV, libc::SIGTERM, 40];
-    for setup in each_setup() {
-        for signal in signals {
-            let mut process = spawn(setup, End::Signal(signal), false);
-            let status = process.wait().expect("our child");
-            assert_eq!(status.signal(), Some(signal), "{setup:?}");
-            assert_eq!(status.code(), None);
-            assert!(!status.success());
+    isolated(|| {
+        let signals =
+            [libc::SIGHUP, libc::SIGABRT, libc::SIGKILL, libc::SIGSEGV, libc::SIGTERM, 40];
+        for setup in each_setup() {
+            for signal in signals {
+                let mut process = spawn(setup, End::Signal(signal), false);
+                let status = process.wait().expect("our child");
+                assert_eq!(status.signal(), Some(signal), "{setup:?}");
+                assert_eq!(status.code(), None);
+                assert!(!status.success());
+            }
         }
-    }
+    });
 }
 
 #[test]
 fn every_way_to_wait_sees_the_same_end() {
-    type Wait = fn(&mut Process) -> WaitStatus;
-    let ways: [Wait; 4] = [
-        |process| process.wait().expect("our child"),
-        |process| process.wait_with_usage().expect("our child").0,
-        |process| loop {
-            if let Some(status) = process.try_wait().expect("our child") {
-                break status;
+    isolated(|| {
+        type Wait = fn(&mut Process) -> WaitStatus;
+        let ways: [Wait; 4] = [
+            |process| process.wait().expect("our child"),
+            |process| process.wait_with_usage().expect("our child").0,
+            |process| loop {
+                if let Some(status) = process.try_wait().expect("our child") {
+                    break status;
+                }
+                std::thread::yield_now();
+            },
+            |process| match process.wait_timeout(Duration::from_secs(600)) {
+                Ok(status) => status.expect("in ten minutes"),
+                Err(Errno::ENOSYS) => process.wait().expect("our child"),
+                Err(errno) => panic!("{errno}"),
+            },
+        ];
+        for (setup, pidfd) in with_and_without_pidfd() {
+            for (number, wait) in ways.iter().enumerate() {
+                let mut process = spawn(setup, End::Exit(7), pidfd);
+                let status = wait(&mut process);
+                let what = format!("{setup:?}, way {number}, pidfd {pidfd}");
+                assert_eq!(status.code(), Some(7), "{what}");
+                assert_eq!(process.status(), Some(status), "{what}");
+                // Again: what was found, without asking a kernel that may have given
+                // the pid to another process.
+                assert_eq!(process.wait(), Ok(status), "{what}");
+                assert_eq!(process.try_wait(), Ok(Some(status)), "{what}");
+                assert_eq!(process.wait_timeout(Duration::ZERO), Ok(Some(status)), "{what}");
+                assert_eq!(process.wait_with_usage().err(), Some(Errno::ECHILD), "{what}");
+                assert_eq!(process.kill(), Err(Errno::ESRCH), "{what}");
+                assert_eq!(process.signal(0), Err(Errno::ESRCH), "{what}");
             }
-            std::thread::yield_now();
-        },
-        |process| match process.wait_timeout(Duration::from_secs(600)) {
-            Ok(status) => status.expect("in ten minutes"),
-            Err(Errno::ENOSYS) => process.wait().expect("our child"),
-            Err(errno) => panic!("{errno}"),
-        },
-    ];
-    for (setup, pidfd) in with_and_without_pidfd() {
-        for (number, wait) in ways.iter().enumerate() {
-            let mut process = spawn(setup, End::Exit(7), pidfd);
-            let status = wait(&mut process);
-            let what = format!("{setup:?}, way {number}, pidfd {pidfd}");
-            assert_eq!(status.code(), Some(7), "{what}");
-            assert_eq!(process.status(), Some(status), "{what}");
-            // Again: what was found, without asking a kernel that may have given
-            // the pid to another process.
-            assert_eq!(process.wait(), Ok(status), "{what}");
-            assert_eq!(process.try_wait(), Ok(Some(status)), "{what}");
-            assert_eq!(process.wait_timeout(Duration::ZERO), Ok(Some(status)), "{what}");
-            assert_eq!(process.wait_with_usage().err(), Some(Errno::ECHILD), "{what}");
-            assert_eq!(process.kill(), Err(Errno::ESRCH), "{what}");
-            assert_eq!(process.signal(0), Err(Errno::ESRCH), "{what}");
         }
-    }
+    });
 }
 
 #[test]
 fn a_running_child_is_not_waited_for_and_can_be_killed() {
-    for (setup, pidfd) in with_and_without_pidfd() {
-        let mut process = spawn(setup, End::Never, pidfd);
-        assert_eq!(process.try_wait(), Ok(None), "{setup:?}");
-        match process.wait_timeout(Duration::from_millis(1)) {
-            Ok(None) => {}
-            Err(Errno::ENOSYS) => println!("skipped: no pidfd to wait with a time limit"),
-            other => panic!("{setup:?}: {other:?}"),
-        }
-        assert_eq!(process.status(), None, "{setup:?}");
-        assert_eq!(process.signal(0), Ok(()), "{setup:?}");
-        assert_eq!(process.signal(65), Err(Errno::EINVAL), "{setup:?}");
-        assert_eq!(process.signal(libc::SIGTERM), Ok(()), "{setup:?}");
-        let status = process.wait().expect("our child");
-        assert_eq!(status.signal(), Some(libc::SIGTERM), "{setup:?}");
+    isolated(|| {
+        for (setup, pidfd) in with_and_without_pidfd() {
+            let mut process = spawn(setup, End::Never, pidfd);
+            assert_eq!(process.try_wait(), Ok(None), "{setup:?}");
+            match process.wait_timeout(Duration::from_millis(1)) {
+                Ok(None) => {}
+                Err(Errno::ENOSYS) => skip("no pidfd to wait with a time limit"),
+                other => panic!("{setup:?}: {other:?}"),
+            }
+            assert_eq!(process.status(), None, "{setup:?}");
+            assert_eq!(process.signal(0), Ok(()), "{setup:?}");
+            assert_eq!(process.signal(65), Err(Errno::EINVAL), "{setup:?}");
+            assert_eq!(process.signal(libc::SIGTERM), Ok(()), "{setup:?}");
+            let status = process.wait().expect("our child");
+            assert_eq!(status.signal(), Some(libc::SIGTERM), "{setup:?}");
 
-        let mut process = spawn(setup, End::Never, pidfd);
-        process.kill().expect("our child");
-        let status = process.wait().expect("our child");
-        assert_eq!(status.signal(), Some(libc::SIGKILL), "{setup:?}");
-    }
+            let mut process = spawn(setup, End::Never, pidfd);
+            process.kill().expect("our child");
+            let status = process.wait().expect("our child");
+            assert_eq!(status.signal(), Some(libc::SIGKILL), "{setup:?}");
+        }
+    });
 }
 
 #[test]
 fn a_pidfd_is_readable_once_the_child_has_ended() {
-    for (setup, _) in with_and_without_pidfd().into_iter().filter(|(_, pidfd)| *pidfd) {
-        let mut process = spawn(setup, End::Never, true);
-        let fd = process.pidfd().expect("asked for");
-        // SAFETY: F_GETFD touches no memory.
-        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
-        assert_eq!(flags, libc::FD_CLOEXEC, "{setup:?}");
-        assert!(!readable(fd, 0), "{setup:?}: it runs");
-        process.kill().expect("our child");
-        assert!(readable(fd, -1), "{setup:?}");
-        assert_eq!(process.take_pidfd(), Some(fd));
-        assert_eq!((process.pidfd(), process.take_pidfd()), (None, None));
-        // Waiting goes on by pid.
-        assert_eq!(process.wait().expect("our child").signal(), Some(libc::SIGKILL), "{setup:?}");
-        // SAFETY: Taken out, so ours to close; nothing else has.
-        assert_eq!(unsafe { libc::close(fd) }, 0, "{setup:?}");
-    }
+    isolated(|| {
+        for (setup, _) in with_and_without_pidfd().into_iter().filter(|(_, pidfd)| *pidfd) {
+            let mut process = spawn(setup, End::Never, true);
+            let fd = process.pidfd().expect("asked for");
+            // SAFETY: F_GETFD touches no memory.
+            let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+            assert_eq!(flags, libc::FD_CLOEXEC, "{setup:?}");
+            assert!(!readable(fd, 0), "{setup:?}: it runs");
+            process.kill().expect("our child");
+            assert!(readable(fd, -1), "{setup:?}");
+            assert_eq!(process.take_pidfd(), Some(fd));
+            assert_eq!((process.pidfd(), process.take_pidfd()), (None, None));
+            // Waiting goes on by pid.
+            assert_eq!(
+                process.wait().expect("our child").signal(),
+                Some(libc::SIGKILL),
+                "{setup:?}"
+            );
+            // SAFETY: Taken out, so ours to close; nothing else has.
+            assert_eq!(unsafe { libc::close(fd) }, 0, "{setup:?}");
+        }
+    });
 }
 
 #[test]
@@ -186,10 +201,12 @@ fn where_sigchld_is_ignored_the_kernel_reaps() {
 
 #[test]
 fn usage_is_that_of_the_child() {
-    for setup in each_setup() {
-        let mut process = spawn(setup, End::Exit(0), false);
-        let (status, usage) = process.wait_with_usage().expect("our child");
-        assert!(status.success(), "{setup:?}");
-        assert!(usage.ru_maxrss > 0, "{setup:?}: no memory at all?");
-    }
+    isolated(|| {
+        for setup in each_setup() {
+            let mut process = spawn(setup, End::Exit(0), false);
+            let (status, usage) = process.wait_with_usage().expect("our child");
+            assert!(status.success(), "{setup:?}");
+            assert!(usage.ru_maxrss > 0, "{setup:?}: no memory at all?");
+        }
+    });
 }

@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 
 use crate::common::child::{End, assert_refused, ending};
 use crate::common::fork::Sleeper;
-use crate::common::{each_setup, failure, isolated, report};
+use crate::common::{each_setup, failure, isolated, report, skip};
 use rawspawn::{Errno, FdAction, Step};
 
 /// A new terminal: its master and its slave.
@@ -17,7 +17,7 @@ pub(crate) fn terminal() -> Option<(OwnedFd, OwnedFd)> {
         libc::openpty(&raw mut master, &raw mut slave, null_mut(), null_mut(), null_mut())
     };
     if result != 0 {
-        println!("skipped: no pseudo-terminals here");
+        skip("no pseudo-terminals here");
         return None;
     }
     // SAFETY: Just made, and ours.
@@ -43,13 +43,15 @@ fn own_group() -> i32 {
 
 #[test]
 fn a_session_is_new_and_the_child_leads_it() {
-    for setup in each_setup() {
-        let seen = report(setup, |request| {
-            request.session(true);
-        });
-        let pid = seen.number("pid");
-        assert_eq!((seen.number("sid"), seen.number("pgrp")), (pid, pid), "{setup:?}");
-    }
+    isolated(|| {
+        for setup in each_setup() {
+            let seen = report(setup, |request| {
+                request.session(true);
+            });
+            let pid = seen.number("pid");
+            assert_eq!((seen.number("sid"), seen.number("pgrp")), (pid, pid), "{setup:?}");
+        }
+    });
 }
 
 #[test]

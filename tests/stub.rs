@@ -12,10 +12,11 @@ use rawspawn::{
 };
 
 use crate::common::fork::Sleeper;
+use crate::common::rights::{SECCOMP, may_change_credentials, may_give, may_trace_others, needs};
 use crate::common::seccomp::{Question, Refuse, killing, refusing, supervised};
 use crate::common::{
-    Remains, Reporter, Room, Running, Setup, TempDir, each_setup, file_at, forked, isolated,
-    may_change_credentials, quick, report, share_memory,
+    Remains, Reporter, Room, Running, Setup, TempDir, each_setup, file_at, forked, isolated, quick,
+    report, share_memory,
 };
 
 /// A user that no other test makes children of.
@@ -49,6 +50,9 @@ fn pid() -> i32 {
 #[test]
 fn who_has_other_credentials_shares_no_memory() {
     isolated(|| {
+        if !needs(&[SECCOMP]) || !may_trace_others() {
+            return;
+        }
         for setup in setups(Mode::Stub).into_iter().chain(setups(Mode::Fork)) {
             for call in [libc::SYS_setgroups, libc::SYS_setresgid, libc::SYS_setresuid] {
                 let look = |listener| {
@@ -80,6 +84,9 @@ fn who_has_other_credentials_shares_no_memory() {
 #[test]
 fn nobody_can_change_a_stub() {
     isolated(|| {
+        if !needs(&[SECCOMP]) || !may_trace_others() {
+            return;
+        }
         for setup in setups(Mode::Stub) {
             let look = |listener| {
                 let question = Question::next(listener);
@@ -212,6 +219,9 @@ fn a_user_who_attacks_his_own_child_in_the_making_does_not_reach_its_parent() {
 #[test]
 fn a_stub_that_is_killed_is_an_error_and_no_zombie() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         let listen = ListenFds::new(0);
         // The last is the exec of the program, when all steps have been told of.
         let calls = [libc::SYS_setresuid, libc::SYS_execve];
@@ -274,6 +284,9 @@ fn by_default() -> (Mode, Reason) {
 #[test]
 fn where_a_memfd_cannot_be_executed_it_is_a_fork() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         if setups(Mode::Stub).is_empty() {
             return;
         }
@@ -330,6 +343,9 @@ fn a_standard_stream_that_is_used_is_still_there() {
 #[test]
 fn a_parent_that_may_not_signal_its_child_is_not_held_by_its_owner() {
     isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
         if setups(Mode::Stub).is_empty() {
             return;
         }
@@ -423,7 +439,7 @@ fn a_stub_is_chosen_where_the_capabilities_survive_and_else_a_fork() {
 fn a_program_that_takes_a_capability_to_reach_is_reached() {
     const DAC_READ_SEARCH: u32 = 2;
     isolated(|| {
-        if setups(Mode::Stub).is_empty() {
+        if setups(Mode::Stub).is_empty() || !may_give(DAC_READ_SEARCH) {
             return;
         }
         let dir = TempDir::new();

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use rawspawn::Step;
 
+use crate::common::skip;
+
 /// The source tree; `None` where only the executable has come along.
 fn tree() -> Option<PathBuf> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     if root.join("Cargo.toml").exists() {
         return Some(root);
     }
-    println!("skipped: the source tree, which is elsewhere");
+    skip("the source tree, which is elsewhere");
     None
 }
 
@@ -166,4 +168,21 @@ fn nothing_is_left_undone() {
             }
         }
     }
+}
+
+#[test]
+fn every_test_has_an_end() {
+    let Some(root) = tree() else { return };
+    let mut count = 0;
+    for file in files(&root, "tests", ".rs").iter().filter(|file| *file != "tests/tidy.rs") {
+        let text = read(&root.join(file));
+        for test in text.split("#[test]\n").skip(1) {
+            let body = test.split("\n}\n").next().expect("one part at least");
+            let has_end = ["isolated(", "alone("].iter().any(|start| body.contains(start));
+            let name = body.lines().find(|line| line.starts_with("fn ")).unwrap_or(body);
+            assert!(has_end, "{file}: {name}: it could wait for ever");
+            count += 1;
+        }
+    }
+    assert!(count > 200, "{count} tests");
 }

@@ -8,7 +8,7 @@ use rawspawn::{
 };
 
 use crate::common::ptrace::{ptrace, trace_me};
-use crate::common::{Room, can_detach, isolated, quick};
+use crate::common::{Room, can_detach, isolated, quick, skip};
 
 const FORK: c_int = libc::PTRACE_EVENT_FORK;
 const VFORK: c_int = libc::PTRACE_EVENT_VFORK;
@@ -94,7 +94,7 @@ extern "C" fn nothing(_: *mut c_void) -> c_int {
 fn detaches() -> bool {
     let detaches = can_detach(Kernel::current().expect("a child can be made"));
     if !detaches {
-        println!("skipped: what a tracer sees of a kernel that holds the caller");
+        skip("what a tracer sees of a kernel that holds the caller");
     }
     detaches
 }
@@ -102,7 +102,7 @@ fn detaches() -> bool {
 fn assert_events(door: fn() -> bool, expected: &[c_int]) {
     match events_of(door) {
         Some(events) => assert_eq!(events, expected),
-        None => println!("skipped: events, as nothing can be traced here"),
+        None => skip("events, as nothing can be traced here"),
     }
 }
 

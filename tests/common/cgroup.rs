@@ -32,7 +32,7 @@ impl Controlled {
             files.iter().any(|file| group.path.join(file).exists()).then_some(group)
         });
         if group.is_none() {
-            println!("skipped: the {controller} controller, which is not ours to use");
+            super::skip(&format!("the {controller} controller, which is not ours to use"));
         }
         group
     }

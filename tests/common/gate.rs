@@ -3,10 +3,12 @@
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 
 use rawspawn::FdAction;
 
 use super::TempDir;
+use super::own::until;
 
 /// A FIFO that a child opens: it blocks until somebody opens the other end.
 pub(crate) struct Gate {
@@ -15,10 +17,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// In a test alone in its process, which a closed gate would hold for ever.
     pub(crate) fn new() -> Self {
-        // SAFETY: Touches no memory.
-        unsafe { libc::alarm(100) };
         let dir = TempDir::new();
         let path = dir.join("gate");
         // SAFETY: A C string.
@@ -32,8 +31,12 @@ impl Gate {
     }
 
     /// Lets one child on, and waits for it if it has not come.
+    #[track_caller]
     pub(crate) fn open(&self) {
         let path = OsStr::from_bytes(self.path.as_bytes());
-        drop(File::options().write(true).open(path).expect("our FIFO"));
+        let mut options = File::options();
+        options.write(true).custom_flags(libc::O_NONBLOCK);
+        // Nobody is there as long as it is ENXIO.
+        until("a child comes to the gate", || options.open(path).is_ok());
     }
 }

@@ -10,14 +10,17 @@ pub(crate) mod cgroup;
 pub(crate) mod child;
 pub(crate) mod fork;
 pub(crate) mod gate;
+pub(crate) mod own;
 pub(crate) mod ptrace;
+pub(crate) mod rights;
 pub(crate) mod seccomp;
 pub(crate) mod watch;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fmt::Write as _;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +29,9 @@ use rawspawn::{
     Buffer, CStrArray, CStrPtr, Error, Exec, Feature, Kernel, Mode, Modes, NsSet, Process, Request,
 };
 
+use own::assert_isolated;
+pub(crate) use own::{alone, forked, isolated, skip, until};
+use rights::{Call, EXECVEAT, MEMFD_CREATE, SETGID, SETUID, has_capability};
 use seccomp::{Refuse, refusing};
 
 /// Room for the plan of an old kernel too.
@@ -46,10 +52,10 @@ pub(crate) fn each_setup() -> Vec<Setup> {
     let mut setups = Vec::new();
     for mode in [Mode::Vfork, Mode::Fork, Mode::Stub] {
         if mode != Mode::Fork && !kernel.has(Feature::SharedMemory) {
-            println!("skipped: {mode:?}, which shares no memory here");
+            skip(&format!("{mode:?}, which shares no memory here"));
             continue;
         }
-        if mode == Mode::Stub && !kernel.has(Feature::CloseRangeCloexec) {
+        if mode == Mode::Stub && !has_stubs(kernel) {
             continue; // a fork does it there
         }
         let lacks = [
@@ -97,7 +103,7 @@ pub(crate) fn core_kills_all() -> bool {
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     let old = (numbers.next(), numbers.next()) < (Some(5), Some(16));
     if old {
-        println!("skipped: a core dump in shared memory, which ends the parent too on this kernel");
+        skip("a core dump in shared memory, which ends the parent too on this kernel");
     }
     old
 }
@@ -121,23 +127,26 @@ pub(crate) fn share_memory(a: i32, b: i32) -> bool {
     result == 0
 }
 
-/// Whether this process may change credentials; says so if not.
-pub(crate) fn may_change_credentials() -> bool {
-    if !is_root() {
-        println!("skipped: a change of credentials, which takes root");
-    }
-    is_root()
-}
-
-/// The mode of a child with other credentials.
-pub(crate) fn with_credentials() -> Mode {
+/// The mode of a child whose user changes, or whose group; its other groups may.
+pub(crate) fn with_credentials(user: bool, group: bool) -> Mode {
     let kernel = Kernel::current().expect("a child can be made");
-    let stub =
-        is_root() && kernel.has(Feature::SharedMemory) && kernel.has(Feature::CloseRangeCloexec);
+    let stub = has_stubs(kernel) && may_change(user, group);
     if stub { Mode::Stub } else { Mode::Fork }
 }
 
-/// Whether this process may do whatever it likes.
+/// Whether this process may have a child of another user, or of another group: then that needs
+/// no copy of its memory.
+pub(crate) fn may_change(user: bool, group: bool) -> bool {
+    (!user || has_capability(SETUID)) && (!group || has_capability(SETGID))
+}
+
+/// Whether a child of this kernel can change its credentials in a program of its own.
+fn has_stubs(kernel: Kernel) -> bool {
+    let marks = kernel.has(Feature::SharedMemory) && kernel.has(Feature::CloseRangeCloexec);
+    marks && ![MEMFD_CREATE, EXECVEAT].into_iter().any(Call::is_refused)
+}
+
+/// Whether this process is the user 0 of its user namespace.
 pub(crate) fn is_root() -> bool {
     // SAFETY: Touches no memory.
     unsafe { libc::geteuid() == 0 }
@@ -153,7 +162,7 @@ impl Setup {
     /// that is not taken for anything else; says so if this system cannot do that.
     pub(crate) fn has_no_exit_signal(self) -> bool {
         if !Kernel::current().expect("known").has(Feature::NoExitSignal) {
-            println!("skipped: death before exec, of which this system always sends SIGCHLD");
+            skip("death before exec, of which this system always sends SIGCHLD");
         }
         self.kernel.has(Feature::NoExitSignal)
     }
@@ -432,12 +441,17 @@ pub(crate) fn open_fds() -> Vec<i32> {
     fds
 }
 
+/// A file without a name, which nobody else has.
+pub(crate) fn new_file() -> File {
+    let dir = TempDir::new();
+    let mut options = File::options();
+    let file = options.read(true).append(true).create_new(true).open(dir.path().join("file"));
+    file.expect("our directory")
+}
+
 /// An open, close-on-exec descriptor with the number `fd`, of a file of its own.
 pub(crate) fn file_at(fd: i32) -> OwnedFd {
-    let name = CString::new(format!("file-{fd}")).expect("no NUL");
-    // SAFETY: A C string.
-    let file = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
-    assert!(file >= 0, "memfd_create");
+    let file = new_file().into_raw_fd();
     if file == fd {
         // SAFETY: Just made, and ours.
         return unsafe { OwnedFd::from_raw_fd(file) };
@@ -449,77 +463,6 @@ pub(crate) fn file_at(fd: i32) -> OwnedFd {
     assert_eq!(there, fd, "dup3");
     // SAFETY: Just made, and ours.
     unsafe { OwnedFd::from_raw_fd(fd) }
-}
-
-/// Runs `test`, a closure of a test function, alone in a process of its own: this
-/// executable with that test only. For what would disturb tests of other threads.
-#[track_caller]
-pub(crate) fn isolated<F: FnOnce()>(test: F) {
-    isolated_with(test, libc::LOCK_SH);
-}
-
-/// Runs `test` as [`isolated`] does, while no other such test runs: for what changes
-/// the whole system.
-#[track_caller]
-pub(crate) fn alone<F: FnOnce()>(test: F) {
-    isolated_with(test, libc::LOCK_EX);
-}
-
-/// Names the one test of an isolated process.
-const ALONE: &str = "RAWSPAWN_TEST_ALONE";
-
-/// Fails in a test that is not [`isolated`], for what other tests would disturb.
-#[track_caller]
-fn assert_isolated() {
-    assert!(std::env::var_os(ALONE).is_some(), "the test is not isolated from the others");
-}
-
-#[track_caller]
-fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
-    // `main::topic::test::{{closure}}`; that one test passed is checked below.
-    let name = std::any::type_name::<F>();
-    let name = name.strip_suffix("::{{closure}}").expect("a closure");
-    let name = name.split_once("::").expect("a path").1;
-    if std::env::var_os(ALONE).is_some_and(|alone| alone == name) {
-        return test();
-    }
-    let exe = std::env::current_exe().expect("/proc");
-    let file = std::fs::File::open(&exe).expect("this executable");
-    // SAFETY: Touches no memory. Other tests hold it too, but for `alone`.
-    assert_eq!(unsafe { libc::flock(file.as_raw_fd(), lock) }, 0);
-    let output = std::process::Command::new(exe)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(ALONE, name)
-        .output()
-        .expect("this executable again");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let is_told = |line: &&str| ["skipped:", "counted:"].iter().any(|word| line.contains(word));
-    for line in text.lines().filter(is_told) {
-        println!("{line}");
-    }
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{}\n{text}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// Runs `test` in a fork of this process, for what cannot be taken back.
-#[track_caller]
-pub(crate) fn forked(test: impl FnOnce()) {
-    assert_isolated();
-    // SAFETY: In an isolated test this is the only thread that matters.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
-        // SAFETY: Ends the process; the harness must not go on here.
-        unsafe { libc::_exit(i32::from(result.is_err())) };
-    }
-    let mut status = 0;
-    // SAFETY: The kernel writes one status.
-    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    assert_eq!(status, 0, "the fork of the test failed");
 }
 
 /// A directory of the test's own, removed at the end.
