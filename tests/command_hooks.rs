@@ -14,9 +14,7 @@ use rawspawn::{
 
 use crate::common::rights::{PIDFD_OPEN, may_make, needs};
 use crate::common::watch::Watch;
-use crate::common::{
-    Remains, file_at, has_children, is_root, isolated, open_fds, skip, test_children,
-};
+use crate::common::{Remains, file_at, has_children, isolated, open_fds, test_children};
 
 /// What a hook does.
 type HookFn = fn() -> io::Result<()>;
@@ -334,7 +332,11 @@ fn a_command_takes_no_descriptor_that_std_does_not_take() {
             let found = (had_pidfd.ok(), child.and_then(|mut child| child.wait()).map_err(number));
             let expected = theirs.status().map_err(number);
             drop(held);
-            assert_eq!(found, (expected.is_ok().then_some(has_pidfds && free > 0), expected), "{free} free");
+            assert_eq!(
+                found,
+                (expected.is_ok().then_some(has_pidfds && free > 0), expected),
+                "{free} free"
+            );
         }
     });
 }
