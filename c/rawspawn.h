@@ -116,6 +116,8 @@ enum rawspawn_reason {
     RAWSPAWN_REASON_PARENT = 8,
     // It enters a cgroup, whose want of memory would kill the caller too.
     RAWSPAWN_REASON_CGROUP = 9,
+    // A tracer follows the caller, and would take the child for a thread of it.
+    RAWSPAWN_REASON_TRACED = 10,
     // One that has no number. (A newer library may give numbers that are not here, too.)
     RAWSPAWN_REASON_OTHER = 255,
 };
@@ -344,6 +346,8 @@ enum rawspawn_feature {
     RAWSPAWN_FEATURE_SHARE_FDS = 512,
     // A memfd can be executed, Linux 3.19.
     RAWSPAWN_FEATURE_EXEC_MEMFD = 1024,
+    // A core dump ends one process alone, Linux 5.16
+    RAWSPAWN_FEATURE_OWN_CORE_DUMP = 2048,
 };
 
 // A compiled request: what a child executes. It lives in the caller's memory, and ends with that.

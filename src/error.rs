@@ -44,7 +44,7 @@ impl Error {
     }
 
     /// Whether the storage was too small.
-    pub(crate) fn is_too_small(&self) -> bool {
+    pub(crate) fn is_too_small(self) -> bool {
         (self.step, self.cause) == (Step::Plan, Cause::Errno(Errno::ENOBUFS))
     }
 

@@ -200,10 +200,8 @@ impl Kernel {
     #[cfg(feature = "alloc")]
     pub(crate) fn still(self, needs: Needs) -> Self {
         let none = u32::MAX;
-        let flags = match self.has(Feature::CloseRangeCloexec) {
-            true => CLOSE_RANGE_CLOEXEC,
-            false => 0,
-        };
+        let marks = self.has(Feature::CloseRangeCloexec);
+        let flags = if marks { CLOSE_RANGE_CLOEXEC } else { 0 };
         let asks = needs.has(Needs::CLOSE) && self.has(Feature::CloseRange);
         if !asks || sys::close_range(none, none, flags).is_ok() {
             return self;

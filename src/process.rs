@@ -167,19 +167,16 @@ impl Process {
         let mut pause = MOST_PAUSE / 64;
         loop {
             let left = deadline.saturating_sub(sys::monotonic_ns());
-            match pidfd {
-                Some(pidfd) => {
-                    if sys::poll_readable(pidfd, left)? || left == 0 {
-                        return self.try_wait();
-                    }
+            if let Some(pidfd) = pidfd {
+                if sys::poll_readable(pidfd, left)? || left == 0 {
+                    return self.try_wait();
                 }
-                None => {
-                    sys::sleep(left.min(pause) as u32);
-                    pause = MOST_PAUSE.min(pause * 2);
-                    let status = self.try_wait()?;
-                    if status.is_some() || left == 0 {
-                        return Ok(status);
-                    }
+            } else {
+                sys::sleep(left.min(pause) as u32);
+                pause = MOST_PAUSE.min(pause * 2);
+                let status = self.try_wait()?;
+                if status.is_some() || left == 0 {
+                    return Ok(status);
                 }
             }
         }

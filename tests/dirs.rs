@@ -85,11 +85,11 @@ fn the_umask_holds_for_the_files_that_are_opened_and_for_the_child_alone() {
 
 #[test]
 fn what_is_no_directory_is_refused_at_its_step() {
+    static AT_50: [FdAction<'static>; 1] = [FdAction::Map { parent_fd: 0, child_fd: 50 }];
     isolated(|| {
         if !needs(&[CHROOT]) {
             return;
         }
-        static AT_50: [FdAction<'static>; 1] = [FdAction::Map { parent_fd: 0, child_fd: 50 }];
         let null = File::open("/dev/null").expect("/dev/null");
         // SAFETY: Descriptors only.
         assert_eq!(unsafe { libc::dup2(null.as_raw_fd(), 50) }, 50);

@@ -97,6 +97,8 @@ pub enum Reason {
     Parent = 8,
     /// It enters a cgroup, whose want of memory would kill the caller too.
     Cgroup = 9,
+    /// A tracer follows the caller, and would take the child for a thread of it.
+    Traced = 10,
     /// One that has no number. (A newer library may give numbers that are not here, too.)
     Other = 255,
 }
@@ -678,6 +680,8 @@ pub enum Feature {
     ShareFds = 0x200,
     /// A memfd can be executed, Linux 3.19.
     ExecMemfd = 0x400,
+    /// A core dump ends one process alone, Linux 5.16
+    OwnCoreDump = 0x800,
 }
 
 // What follows the last member would be garbage of an old caller's when it becomes one.

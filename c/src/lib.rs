@@ -516,6 +516,7 @@ fn reason(reason: rawspawn::Reason) -> Reason {
         rawspawn::Reason::Memory => Reason::Memory,
         rawspawn::Reason::Parent => Reason::Parent,
         rawspawn::Reason::Cgroup => Reason::Cgroup,
+        rawspawn::Reason::Traced => Reason::Traced,
         _ => Reason::Other,
     }
 }

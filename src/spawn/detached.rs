@@ -68,7 +68,8 @@ impl Request<'_> {
         let mut storage = storage.into();
         let plan = self.plan_on(kernel, storage.reborrow())?;
         if let Some(reason) = why_wait(&plan) {
-            return Pending::by_spawn(self.exec_fd, reason, || self.spawn(storage));
+            let fd = end_of_nothing(&plan)?;
+            return Pending::by_spawn(fd, reason, || self.spawn(storage));
         }
         OwnedPlan::new(&plan)?.start()
     }
@@ -92,6 +93,13 @@ impl Request<'_> {
 /// Why the caller has to wait for the exec, if it has to.
 fn why_wait(plan: &Plan<'_>) -> Option<Reason> {
     plan.why_wait().or_else(|| is_traced().then_some(Reason::Traced))
+}
+
+/// The descriptor that a start which holds its caller gives, if `plan` asks for one: of a pipe whose
+/// other end is closed before there is a child to have it.
+fn end_of_nothing(plan: &Plan<'_>) -> Result<Option<Fd>, Error> {
+    let pipe = if plan.exec_fd { Some(unnamed_pipe(plan).map_err(no_pipe)?) } else { None };
+    Ok(pipe.map(|(reader, _)| reader))
 }
 
 fn no_pipe(errno: Errno) -> Error {
@@ -118,7 +126,8 @@ impl OwnedPlan {
     pub fn start(&self) -> Result<Pending, Error> {
         let plan = self.plan();
         if let Some(reason) = why_wait(plan) {
-            return Pending::by_spawn(plan.exec_fd, reason, || self.spawn());
+            let fd = end_of_nothing(plan)?;
+            return Pending::by_spawn(fd, reason, || self.spawn());
         }
         let pipe = if plan.exec_fd { Some(unnamed_pipe(plan).map_err(no_pipe)?) } else { None };
         let frame = NonNull::from(Box::leak(Box::new(Frame::new())));
@@ -185,12 +194,10 @@ unsafe impl Sync for Started {}
 impl Pending {
     /// What is done when `spawn` returns, for `reason`.
     fn by_spawn(
-        exec_fd: bool,
+        fd: Option<Fd>,
         reason: Reason,
         spawn: impl FnOnce() -> Result<Process, Error>,
     ) -> Result<Self, Error> {
-        // The other end is closed before there is a child to have it.
-        let fd = if exec_fd { Some(crate::fd::pipe().map_err(no_pipe)?.0) } else { None };
         let process = spawn()?;
         Ok(Self { pid: process.pid(), fd, reason, state: State::Done(process) })
     }

@@ -226,7 +226,7 @@ impl Request<'_> {
         let mut kernel = self.known_kernel()?;
         loop {
             let mut result = self.spawn_on(kernel, (&mut Buffer::<48, 256>::new()).into());
-            if result.as_ref().is_err_and(Error::is_too_small) {
+            if result.as_ref().is_err_and(|error| error.is_too_small()) {
                 let needed = self.needed_on(kernel, (self.around.look)(self))?;
                 result = self.spawn_on(kernel, (&mut HeapBuffer::new(needed)).into());
             }

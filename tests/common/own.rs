@@ -101,7 +101,7 @@ fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
     }
     match ended {
         Ok(status) => {
-            assert!(status.success() && text.contains("1 passed"), "{status}\n{text}\n{errors}")
+            assert!(status.success() && text.contains("1 passed"), "{status}\n{text}\n{errors}");
         }
         Err(waits) => panic!(
             "{name} did not end within {} s. There were then\n{waits}\n{text}\n{errors}",
@@ -114,7 +114,7 @@ fn isolated_with<F: FnOnce()>(test: F, lock: i32) {
 /// its time was over. Then none of them is left.
 fn wait(mut command: Command, output: &Output) -> Result<ExitStatus, String> {
     let mut child = command.spawn().expect("this executable again");
-    let pid = child.id().cast_signed();
+    let pid = i32::try_from(child.id()).expect("a pid");
     std::thread::scope(|scope| {
         let (send, ended) = mpsc::channel();
         scope.spawn(move || send.send(child.wait().expect("our child")));
@@ -152,7 +152,7 @@ fn processes_of(first: i32, output: &Output) -> BTreeSet<i32> {
         // After the name, which may have any character: state, parent.
         stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
     };
-    let ours = std::process::id().cast_signed();
+    let ours = i32::try_from(std::process::id()).expect("a pid");
     let parents: Vec<(i32, i32)> = numbers("/proc")
         .into_iter()
         .filter(|&pid| pid != ours)

@@ -125,6 +125,7 @@ mod tests {
             (rawspawn::Feature::ClonePidfd, Feature::ClonePidfd),
             (rawspawn::Feature::ShareFds, Feature::ShareFds),
             (rawspawn::Feature::ExecMemfd, Feature::ExecMemfd),
+            (rawspawn::Feature::OwnCoreDump, Feature::OwnCoreDump),
         ];
         assert_eq!(here.len(), rawspawn::Feature::ALL.len());
         for (feature, number) in here {
