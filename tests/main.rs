@@ -20,6 +20,7 @@ mod dirs;
 mod early_resume;
 mod errors;
 mod exec;
+mod filters;
 mod hooks;
 mod ids;
 mod kernel_fallbacks;

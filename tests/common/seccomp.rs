@@ -72,6 +72,62 @@ pub(crate) fn killing<T: Send>(call: impl Into<i64>, test: impl FnOnce() -> T + 
     filtered(Refuse::new(call, 0).program(libc::SECCOMP_RET_KILL_PROCESS), test)
 }
 
+/// What a filter answers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    Errno(i32),
+    /// A signal, whose handler answers `ENOSYS` in place of the kernel.
+    Trap,
+}
+
+/// Runs `test` in a thread in which each of `calls` gets its answer. Isolated, as a handler is
+/// installed.
+pub(crate) fn answering<T: Send>(calls: &[(i64, Answer)], test: impl FnOnce() -> T + Send) -> T {
+    super::own::assert_isolated();
+    handle_traps();
+    let programs = calls.iter().flat_map(|(call, answer)| match *answer {
+        Answer::Errno(errno) => Refuse::new(*call, errno).filter(),
+        Answer::Trap => Refuse::new(*call, 0).program(libc::SECCOMP_RET_TRAP),
+    });
+    filtered(programs.collect(), test)
+}
+
+/// Has this process killed for every call that is none of `allowed`, from now on.
+pub(crate) fn only(allowed: &[i64]) {
+    let allow = |call: &i64| Refuse::new(*call, 0).program(libc::SECCOMP_RET_ALLOW);
+    let mut program: Vec<_> = allowed.iter().flat_map(allow).collect();
+    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_KILL_PROCESS));
+    install(&mut program, 0);
+}
+
+/// Installs a handler that has each call which a filter traps fail with `ENOSYS`.
+fn handle_traps() {
+    extern "C" fn answer(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+        let refused = i64::from(-libc::ENOSYS);
+        // SAFETY: The kernel gives such a handler a context.
+        let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+        #[cfg(target_arch = "x86_64")]
+        {
+            context.uc_mcontext.gregs[libc::REG_RAX as usize] = refused;
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            context.uc_mcontext.regs[0] = refused as u64;
+        }
+        #[cfg(target_arch = "riscv64")]
+        {
+            context.uc_mcontext.__gregs[libc::REG_A0] = refused as u64;
+        }
+    }
+    // SAFETY: All of it is integers.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = answer as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO;
+    // SAFETY: The handler touches its context alone.
+    let result = unsafe { libc::sigaction(libc::SIGSYS, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(result, 0, "sigaction");
+}
+
 fn filtered<T: Send>(mut program: Vec<libc::sock_filter>, test: impl FnOnce() -> T + Send) -> T {
     program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
     std::thread::scope(|scope| {
