@@ -5,8 +5,8 @@ use std::ffi::c_void;
 use std::sync::atomic::AtomicU32;
 
 use rawspawn::{
-    CStrArray, Errno, Exec, FdAction, Feature, Hook, Job, Kernel, LowFds, Mode, Modes, Plan,
-    Request, Step, argv, spawn_all,
+    Buffer, CStrArray, Errno, Exec, FdAction, Feature, Hook, Job, Kernel, LowFds, Mode, Modes,
+    ParentHook, Plan, Request, Step, argv, spawn_all,
 };
 
 use crate::common::rights::{PIDFD_OPEN, may_change_credentials, needs};
@@ -232,5 +232,49 @@ fn what_is_opened_for_one_job_is_no_descriptor_of_anothers() {
             let mut process = jobs[1].take().expect("done").expect("a child");
             assert!(process.wait().expect("our child").success());
         }
+    });
+}
+
+#[test]
+fn a_hook_that_panics_leaves_no_child_of_the_batch_in_this_memory() {
+    isolated(|| {
+        let hidden = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        let before = Remains::look();
+        let panics = |_| panic!("as asked");
+        // Which take a while to their exec, as they look in many places.
+        let mut candidates = vec![c"/nonexistent/a/b/c"; 2000];
+        let (exe, argv) = quick(4);
+        candidates.push(exe);
+        for _ in 0..10 {
+            let unwound = std::panic::catch_unwind(|| {
+                // All that the children read goes with the panic.
+                let candidates = candidates.clone();
+                let mut many = Request::new(Exec::Candidates(&candidates), argv);
+                let mut bad = Request::new(Exec::Path(exe), argv);
+                many.env(CStrArray::EMPTY);
+                bad.env(CStrArray::EMPTY).parent_hook(ParentHook::new(&panics));
+                let (mut room, mut other) = (Box::new(Buffer::<2048, 64>::new()), Room::new());
+                let many = many.plan(&mut *room).expect("a valid request");
+                let bad = bad.plan(&mut other).expect("a valid request");
+                let mut jobs: Vec<_> = (0..4).map(|_| Job::new(&many)).collect();
+                jobs.push(Job::new(&bad));
+                // Not even a forgotten job is one whose child still reads.
+                let mut jobs = std::mem::ManuallyDrop::new(jobs);
+                spawn_all(&mut jobs);
+            });
+            assert!(unwound.is_err(), "the hook panics");
+            // What was freed is used for something else.
+            let reused: Vec<Vec<u64>> = (1..200).map(|size| vec![u64::MAX; size * 16]).collect();
+            for _ in 0..4 {
+                let mut status = 0;
+                // SAFETY: The kernel writes one status.
+                assert!(unsafe { libc::waitpid(-1, &raw mut status, libc::__WALL) } > 0);
+                assert_eq!(status, 4 << 8, "a child read what was freed");
+            }
+            assert!(reused.iter().flatten().all(|word| *word == u64::MAX), "it was written to");
+        }
+        before.assert_unchanged();
+        std::panic::set_hook(hidden);
     });
 }

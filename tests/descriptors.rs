@@ -2,7 +2,10 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use rawspawn::{Errno, Exec, FdAction, Feature, Mode, OtherFds, Request, Step, argv, pipe};
+use rawspawn::{
+    CurrentDir, Errno, Exec, FdAction, Feature, Join, Mode, Namespaces, NsSet, OtherFds, Request,
+    Step, argv, pipe,
+};
 
 use crate::common::{
     Room, TempDir, each_setup, failure, fd_state, file_at, forked, isolated, quick, raw, report,
@@ -277,6 +280,55 @@ fn a_pidfd_is_not_taken_for_a_descriptor_that_is_not_open() {
                 (Step::Move, Some(Errno::EBADF)),
                 "{setup:?}"
             );
+        }
+    });
+}
+
+#[test]
+fn a_number_that_is_not_open_is_no_file_that_another_option_opens() {
+    isolated(|| {
+        // The lowest number that is free: the first that the child opens has it.
+        let free = (3..).find(|fd| fd_state(*fd).is_none()).expect("some number is free");
+        let directory =
+            FdAction::Open { child_fd: 100, path: c"/", flags: libc::O_DIRECTORY, mode: 0 };
+        let program = FdAction::Open { child_fd: 100, path: c"/bin/true", flags: 0, mode: 0 };
+        let ring = [
+            FdAction::Map { parent_fd: 0, child_fd: 1 },
+            FdAction::Map { parent_fd: 1, child_fd: 0 },
+        ];
+        let join = [Join::new(free, NsSet::MOUNT)];
+        let namespaces = Namespaces::new(NsSet::EMPTY).join(&join);
+        let (exe, argv) = quick(0);
+        for setup in each_setup() {
+            for fds in [&[directory][..], &[program], &ring] {
+                for other in [OtherFds::Close, OtherFds::Inherit] {
+                    let request = || {
+                        let mut request = Request::new(Exec::Path(exe), argv);
+                        request.fds(fds).other_fds(other);
+                        request
+                    };
+                    let is_ebadf = |mut request: Request<'_>, step| {
+                        setup.apply(&mut request);
+                        if request.plan(&mut Room::new()).is_err_and(|e| e.step() == Step::Mode) {
+                            return; // not in a stub
+                        }
+                        let error = failure(setup, &mut request);
+                        let what = format!("{setup:?} {fds:?} {other:?}");
+                        assert_eq!(
+                            (error.step(), error.errno()),
+                            (step, Some(Errno::EBADF)),
+                            "{what}"
+                        );
+                    };
+                    is_ebadf(*request().cwd(CurrentDir::Fd(free)), Step::CurrentDir);
+                    let mut by_fd = Request::new(Exec::Fd(free), argv);
+                    by_fd.fds(fds).other_fds(other);
+                    is_ebadf(by_fd, Step::Exec);
+                    is_ebadf(*request().landlock(free), Step::Landlock);
+                    is_ebadf(*request().namespaces(&namespaces), Step::Join);
+                    is_ebadf(*request().controlling_terminal(free), Step::ControllingTerminal);
+                }
+            }
         }
     });
 }

@@ -2,9 +2,17 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "std")]
+use rawspawn::CLibrary;
+use rawspawn::{
+    CStrArray, Errno, Exec, FdAction, Feature, Hook, Kernel, Process, Request, Step, WaitStatus,
+    argv,
+};
+
 use crate::common::child::{End, ending};
-use crate::common::{Room, Setup, each_setup, has_children, isolated, skip};
-use rawspawn::{Errno, Feature, Process, WaitStatus};
+use crate::common::rights::{SECCOMP, needs};
+use crate::common::seccomp::{Refuse, refusing};
+use crate::common::{Room, Setup, each_setup, has_children, isolated, open_fds, skip};
 
 fn spawn(setup: Setup, end: End, pidfd: bool) -> Process {
     let mut request = ending(end);
@@ -207,6 +215,118 @@ fn usage_is_that_of_the_child() {
             let (status, usage) = process.wait_with_usage().expect("our child");
             assert!(status.success(), "{setup:?}");
             assert!(usage.ru_maxrss > 0, "{setup:?}: no memory at all?");
+        }
+    });
+}
+
+unsafe extern "C" fn trace_me(_: *mut std::ffi::c_void) -> i32 {
+    // SAFETY: Touches no memory.
+    unsafe { libc::syscall(libc::SYS_ptrace, libc::PTRACE_TRACEME, 0, 0, 0) as i32 }
+}
+
+#[test]
+fn a_child_that_its_parent_traces_is_not_dead_when_it_stops() {
+    isolated(|| {
+        let kernel = Kernel::current().expect("a child can be made");
+        // SAFETY: The hook makes one system call.
+        let raw = unsafe { Hook::new(trace_me, std::ptr::null_mut()) };
+        let mut hooks = vec![raw];
+        #[cfg(feature = "std")]
+        // SAFETY: As above.
+        hooks.push(unsafe { Hook::forked(CLibrary::linked(), trace_me, std::ptr::null_mut()) });
+        for hook in hooks {
+            for fails in [false, true] {
+                let mut request = ending(End::Exit(7));
+                request.kernel(kernel).hook(hook);
+                if fails {
+                    request = Request::new(Exec::Path(c"/nonexistent"), argv![c"program"]);
+                    request.env(CStrArray::EMPTY).kernel(kernel).hook(hook);
+                    let error = request.spawn(&mut Room::new()).expect_err("nonexistent");
+                    if error.step() == Step::Hook {
+                        skip("children that are traced, which is refused here");
+                        return;
+                    }
+                    assert_eq!((error.step(), error.errno()), (Step::Exec, Some(Errno::ENOENT)));
+                    assert!(!has_children());
+                    continue;
+                }
+                let mut process = match request.spawn(&mut Room::new()) {
+                    Err(error) if error.step() == Step::Hook => continue,
+                    spawned => spawned.expect("it stops at its exec"),
+                };
+                // The stop at the exec is the tracer's to see.
+                let stop = process.wait().expect("our child");
+                assert_eq!(stop.stopped_signal(), Some(libc::SIGTRAP));
+                assert_eq!((process.status(), process.signal(0)), (None, Ok(())));
+                // SAFETY: Our tracee, which is stopped.
+                let result = unsafe {
+                    libc::syscall(libc::SYS_ptrace, libc::PTRACE_CONT, process.pid(), 0, 0)
+                };
+                assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+                assert_eq!(process.wait().expect("our child").code(), Some(7));
+                assert!(!has_children());
+            }
+        }
+    });
+}
+
+#[test]
+fn without_pidfds_a_wait_with_a_deadline_asks() {
+    isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
+        for errno in [libc::ENOSYS, libc::EPERM] {
+            refusing(&[Refuse::new(libc::SYS_pidfd_open, errno)], || {
+                let setup = each_setup().remove(0);
+                let mut process = spawn(setup, End::Never, false);
+                assert_eq!(process.wait_timeout(Duration::from_millis(20)), Ok(None));
+                process.kill().expect("our child");
+                let status = process.wait_timeout(Duration::from_secs(600)).expect("our child");
+                assert_eq!(status.expect("it is killed").signal(), Some(libc::SIGKILL));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_pidfd_takes_no_standard_stream_and_no_number_that_the_request_names() {
+    isolated(|| {
+        if !Kernel::current().expect("a child can be made").has(Feature::Pidfd) {
+            skip("pidfds, which this kernel lacks");
+            return;
+        }
+        let free = open_fds().into_iter().max().expect("some") + 1;
+        for closed in [0, 1, 2] {
+            // SAFETY: Descriptors only.
+            let kept = unsafe { libc::fcntl(closed, libc::F_DUPFD_CLOEXEC, 100) };
+            // SAFETY: As above.
+            unsafe { libc::close(closed) };
+            let found: Vec<i32> = each_setup()
+                .into_iter()
+                .filter(|setup| setup.kernel.has(Feature::Pidfd))
+                .map(|setup| {
+                    let mut process = spawn(setup, End::Exit(0), true);
+                    process.wait().expect("our child");
+                    process.pidfd().expect("it was asked for")
+                })
+                .collect();
+            // SAFETY: As above.
+            assert_eq!(unsafe { libc::dup2(kept, closed) }, closed);
+            // SAFETY: Ours.
+            unsafe { libc::close(kept) };
+            assert!(found.iter().all(|fd| *fd > 2), "{closed}: {found:?}");
+        }
+        for setup in each_setup() {
+            if !setup.kernel.has(Feature::Pidfd) {
+                continue;
+            }
+            let fds = [FdAction::Open { child_fd: free, path: c"/dev/null", flags: 0, mode: 0 }];
+            let mut request = ending(End::Exit(0));
+            setup.apply(request.fds(&fds).pidfd(true));
+            let mut process = request.spawn(&mut Room::new()).expect("a child");
+            process.wait().expect("our child");
+            assert_ne!(process.pidfd(), Some(free), "{setup:?}");
         }
     });
 }

@@ -484,3 +484,49 @@ pub(crate) fn become_user_with(kept: CapSet, ambient: CapSet) {
         assert_eq!(raised, 0, "{}", std::io::Error::last_os_error());
     }
 }
+
+#[test]
+fn a_stub_whose_parent_dies_executes_its_program() {
+    isolated(|| {
+        if !needs(&[SECCOMP]) {
+            return;
+        }
+        // SAFETY: Touches no memory.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }, 0);
+        for setup in setups(Mode::Stub) {
+            let parent = AtomicU32::new(0);
+            let status = supervised(
+                libc::SYS_setresuid,
+                |listener| {
+                    // The stub, about to have other credentials.
+                    let question = Question::next(listener);
+                    let parent = parent.load(Ordering::Acquire) as i32;
+                    let mut status = 0;
+                    // SAFETY: Our child, whose child is ours then.
+                    unsafe { libc::kill(parent, libc::SIGKILL) };
+                    // SAFETY: The kernel writes one status.
+                    assert_eq!(unsafe { libc::waitpid(parent, &raw mut status, 0) }, parent);
+                    question.go_on();
+                },
+                || {
+                    // SAFETY: This thread is all that it needs.
+                    let pid = unsafe { libc::fork() };
+                    if pid == 0 {
+                        let _ = request(setup, 5).spawn(&mut Room::new());
+                        // SAFETY: Ends the process, which does not get here.
+                        unsafe { libc::_exit(99) };
+                    }
+                    parent.store(pid as u32, Ordering::Release);
+                    let mut status = 0;
+                    crate::common::own::until("the orphan has ended", || {
+                        // SAFETY: The kernel writes one status.
+                        let ended = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+                        ended > 0 && ended != pid
+                    });
+                    status
+                },
+            );
+            assert_eq!(status, 5 << 8, "{setup:?}");
+        }
+    });
+}
