@@ -15,13 +15,12 @@ use rawspawn::{
 use crate::common::child::{End, ending};
 use crate::common::fork::Sleeper;
 use crate::common::rights::{
-    MOUNT, SECCOMP, SETHOSTNAME, has_ids, may_change_credentials, may_make, may_make_for, needs,
+    MOUNT, SECCOMP, has_ids, may_change_credentials, may_make, may_make_for, needs,
 };
 use crate::common::seccomp::Refuse;
 use crate::common::{
     Remains, Reporter, Room, TempDir, each_setup, failure, forked, isolated, refused, report, skip,
 };
-#[cfg(feature = "alloc")]
 use crate::namespaces::{NOBODY, become_nobody, users_may_make};
 
 #[test]
@@ -305,7 +304,7 @@ fn a_hook_that_fails_as_the_child_did_does_not_hide_why() {
 fn a_request_that_is_started_waits_only_where_the_parent_has_something_to_do() {
     #[cfg(feature = "alloc")]
     isolated(|| {
-        if !may_make_for(NsSet::PID.with(NsSet::UTS), &[SETHOSTNAME])
+        if !may_make_for(NsSet::PID.with(NsSet::UTS), &[crate::common::rights::SETHOSTNAME])
             || !Kernel::current().expect("known").has(Feature::CloseRange)
         {
             return;

@@ -30,7 +30,7 @@ use rawspawn::{
 };
 
 use own::assert_isolated;
-pub(crate) use own::{alone, forked, isolated, skip, until};
+pub(crate) use own::{alone, forked, isolated, skip};
 use rights::{Call, EXECVEAT, MEMFD_CREATE, SETGID, SETUID, has_capability};
 use seccomp::{Refuse, refusing};
 

@@ -9,6 +9,7 @@ mod filter;
 mod profile;
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
         Ok(()) => Command::new(command).args(rest).exec().to_string(),
         Err(error) => error,
     };
-    eprintln!("{}: {error}", profile.display());
+    eprintln!("{}: {error}", Path::new(profile).display());
     ExitCode::from(125)
 }
 

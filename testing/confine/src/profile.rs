@@ -105,8 +105,8 @@ fn action(word: &str) -> Result<Action, String> {
 fn call(name: &str) -> Result<Option<u32>, String> {
     match name.parse::<Sysno>() {
         Ok(call) => Ok(Some(call as u32)),
-        Err(_) if cfg!(target_arch = "x86_64") => Err(format!("{name}: no system call")),
-        Err(_) => Ok(None),
+        Err(()) if cfg!(target_arch = "x86_64") => Err(format!("{name}: no system call")),
+        Err(()) => Ok(None),
     }
 }
 
