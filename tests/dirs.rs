@@ -87,7 +87,6 @@ fn the_umask_holds_for_the_files_that_are_opened_and_for_the_child_alone() {
 fn what_is_no_directory_is_refused_at_its_step() {
     static AT_50: [FdAction<'static>; 1] = [FdAction::Map { parent_fd: 0, child_fd: 50 }];
     isolated(|| {
-        static AT_50: [FdAction<'static>; 1] = [FdAction::Map { parent_fd: 0, child_fd: 50 }];
         if !needs(&[CHROOT]) {
             return;
         }

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -123,7 +124,7 @@ pub(crate) fn share_memory(a: i32, b: i32) -> bool {
     const KCMP_VM: i32 = 1;
     // SAFETY: Touches no memory.
     let result = unsafe { libc::syscall(libc::SYS_kcmp, a, b, KCMP_VM, 0, 0) };
-    assert!(result >= 0, "kcmp: {}", std::io::Error::last_os_error());
+    assert!(result >= 0, "kcmp: {}", io::Error::last_os_error());
     result == 0
 }
 
@@ -249,12 +250,8 @@ const REPORT: &str = "--report-to";
 impl Reporter {
     /// A reporting child, whose further arguments are `arguments`.
     pub(crate) fn new(arguments: &[&str]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("rawspawn-report-{}-{number}", std::process::id());
-        let file = std::env::temp_dir().join(name);
+        let (file, _) = make_new("rawspawn-report", |path| File::create_new(path));
         // The child may run as another user.
-        std::fs::write(&file, "").expect("a writable temporary directory");
         let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         std::fs::set_permissions(&file, open_to_all).expect("our own file");
         let path = file.to_str().expect("a plain path");
@@ -465,16 +462,26 @@ pub(crate) fn file_at(fd: i32) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// Has `make` make a temporary file or directory that has not been there: one that a killed process
+/// of the same pid has left has another number.
+fn make_new<T>(name: &str, make: impl Fn(&Path) -> io::Result<T>) -> (PathBuf, T) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("{name}-{}-{number}", std::process::id()));
+        match make(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return (path, made.expect("a writable temporary directory")),
+        }
+    }
+}
+
 /// A directory of the test's own, removed at the end.
 pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
     pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("rawspawn-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path).expect("a writable temporary directory");
-        Self(path)
+        Self(make_new("rawspawn", |path| std::fs::create_dir(path)).0)
     }
 
     pub(crate) fn path(&self) -> &Path {
