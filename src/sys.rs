@@ -360,8 +360,8 @@ pub(crate) fn count_readable(fd: RawFd) -> Result<usize, Errno> {
     }
 }
 
-/// Copies what is at `address` to `buffer`, by the kernel: `process_vm_readv(2)` of this process.
-/// `EFAULT` if there is no memory.
+/// Copies what is at `address` to `buffer`, by the kernel: `process_vm_readv(2)` of this process, or
+/// where a filter refuses that, `/proc/self/mem`. An error if there is no memory.
 #[cfg(feature = "std")]
 pub(crate) fn read_memory(address: usize, buffer: &mut [u8]) -> Result<usize, Errno> {
     let (start, size) = (buffer.as_mut_ptr() as usize, buffer.len());
@@ -380,6 +380,13 @@ pub(crate) fn read_memory(address: usize, buffer: &mut [u8]) -> Result<usize, Er
             0,
         )
     };
+    match ret(raw) {
+        Err(Errno::ENOSYS | Errno::EPERM) => {}
+        result => return result,
+    }
+    let memory = Fd::new(open(c"/proc/self/mem", uapi::O_RDONLY | uapi::O_CLOEXEC)?);
+    // SAFETY: As above.
+    let raw = unsafe { sc::syscall4(sc::nr::PREAD64, memory.raw() as usize, start, size, address) };
     ret(raw)
 }
 

@@ -96,7 +96,11 @@ fn unchanged() -> io::Result<Vec<CString>> {
     }
     let mut others = None;
     for _ in 0..TRIES {
-        let Some(all) = read_environ(known.len()) else { break };
+        // None of it can be read, or part of it has been freed meanwhile.
+        let Some(all) = read_environ(known.len()) else {
+            known = variables()?;
+            continue;
+        };
         if all.iter().filter(|entry| is_variable(entry)).eq(&known) {
             return Ok(all);
         }
@@ -116,7 +120,7 @@ fn unchanged() -> io::Result<Vec<CString>> {
 }
 
 /// How often a thread that changes the environment may be in the way.
-const TRIES: usize = 8;
+const TRIES: usize = 64;
 
 /// Whether std takes `entry` for a variable: a first `=` belongs to its name.
 fn is_variable(entry: &CStr) -> bool {
