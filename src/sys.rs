@@ -551,8 +551,9 @@ pub(crate) fn release_is_at_least(major: u32, minor: u32) -> bool {
     if ret(raw).is_err() {
         return false;
     }
+    // In its place: a copy would be a call of memcpy.
     // SAFETY: Just written.
-    let name = unsafe { name.assume_init() };
+    let name = unsafe { name.assume_init_ref() };
     let mut release = name.iter().skip(2 * FIELD);
     let mut number = || {
         let digits = release.by_ref().map_while(|byte| char::from(*byte).to_digit(10));

@@ -230,11 +230,12 @@ fn a_child_that_its_parent_traces_is_not_dead_when_it_stops() {
         let kernel = Kernel::current().expect("a child can be made");
         // SAFETY: The hook makes one system call.
         let raw = unsafe { Hook::new(trace_me, std::ptr::null_mut()) };
-        let mut hooks = vec![raw];
         #[cfg(feature = "std")]
         // SAFETY: As above.
-        hooks.push(unsafe { Hook::forked(CLibrary::linked(), trace_me, std::ptr::null_mut()) });
-        for hook in hooks {
+        let forked = unsafe { Hook::forked(CLibrary::linked(), trace_me, std::ptr::null_mut()) };
+        #[cfg(not(feature = "std"))]
+        let forked = raw;
+        for hook in [raw, forked] {
             for fails in [false, true] {
                 let mut request = ending(End::Exit(7));
                 request.kernel(kernel).hook(hook);

@@ -3,8 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use rawspawn::{
-    CStrArray, Exec, Hook, Job, Kernel, Mode, Modes, ParentHook, Process, Reason, Request,
-    spawn_all,
+    CStrArray, Exec, Hook, Job, Kernel, Mode, Modes, ParentHook, Process, Request, spawn_all,
 };
 
 use crate::common::ptrace::{ptrace, trace_me};
@@ -161,7 +160,7 @@ fn a_start_that_is_traced_holds_its_caller_and_says_why() {
         }
         let start = || {
             let pending = request().start().expect("a start");
-            pending.reason() == Reason::Traced
+            pending.reason() == rawspawn::Reason::Traced
                 && pending.is_done()
                 && is_right(pending.finish().expect("a program"), Mode::Vfork)
         };
