@@ -332,10 +332,12 @@ fn a_command_takes_no_descriptor_that_std_does_not_take() {
             let found = (had_pidfd.ok(), child.and_then(|mut child| child.wait()).map_err(number));
             let expected = theirs.status().map_err(number);
             drop(held);
-            assert_eq!(
-                found,
-                (expected.is_ok().then_some(has_pidfds && free > 0), expected),
-                "{free} free"
+            // With some C libraries std takes a pipe for what it needs none for here.
+            let does_more = !has_hook && expected.is_err() && found.1.is_ok();
+            let had_pidfd = expected.is_ok().then_some(has_pidfds && free > 0);
+            assert!(
+                does_more || found == (had_pidfd, expected),
+                "{free} free: {found:?}, {expected:?}"
             );
         }
     });

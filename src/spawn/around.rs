@@ -15,7 +15,7 @@ use linux_raw_sys::general as uapi;
 
 use super::forked::Fork;
 use super::made::{Born, failure};
-use super::traced::is_traced;
+use super::traced::{is_traced, is_traced_now};
 use super::{Made, Wishes, unnamed};
 use crate::compile::service;
 use crate::errno::Errno;
@@ -128,8 +128,8 @@ fn look(request: &Request<'_>) -> Wanted {
     if bits & WAITS != 0 && request.oom_score_adj.is_some() {
         bits |= SHARES_SCORE;
     }
-    let is_plain = bits & WAITS == 0 && request.hook.is_none() && request.stub.is_none();
-    if !is_plain && is_traced() {
+    let runs = request.hook.is_some() || bits & WAITS != 0;
+    if runs && is_traced_now() || !runs && request.stub.is_some() && is_traced() {
         bits |= TRACED;
     }
     Wanted(bits)

@@ -29,6 +29,16 @@ pub(crate) fn is_traced() -> bool {
     if last != 0 && now.wrapping_sub(last | 1) < HOLDS {
         return last & 1 == 1;
     }
+    look(now)
+}
+
+/// Whether the calling thread is traced now: for a child that runs the caller's code, in which
+/// a debugger that has just been attached has its breakpoints.
+pub(crate) fn is_traced_now() -> bool {
+    look(sys::monotonic_ns() | 1)
+}
+
+fn look(now: u64) -> bool {
     let traced = ask();
     LAST.store(now - u64::from(!traced), Ordering::Relaxed);
     traced
