@@ -181,47 +181,51 @@ pub(crate) fn waitid(
     options: u32,
     usage: Option<&mut Rusage>,
 ) -> Result<Option<WaitStatus>, Errno> {
-    let usage = usage.map_or(ptr::null_mut(), ptr::from_mut);
-    let result = again(|| raw_waitid(target, options, usage));
-    match (result, target) {
-        (Err(Errno::ENOSYS | Errno::EPERM), Target::Pid(pid)) if options & uapi::WNOWAIT == 0 => {
-            again(|| raw_wait4(pid, options & !uapi::WEXITED, usage))
-        }
-        _ => result,
-    }
+    wait(target, options, usage, false)
 }
 
 /// `wait4(pid, options)`, again after a signal; `None` where `WNOHANG` found nothing. Where a filter
 /// refuses it, `waitid`, which takes a tenth longer, as the kernel fills a `siginfo_t`.
 pub(crate) fn wait4(pid: c_int, options: u32) -> Result<Option<WaitStatus>, Errno> {
-    match again(|| raw_wait4(pid, options, ptr::null_mut())) {
-        Err(Errno::ENOSYS | Errno::EPERM) => {
-            again(|| raw_waitid(Target::Pid(pid), options | uapi::WEXITED, ptr::null_mut()))
-        }
-        result => result,
-    }
+    wait(Target::Pid(pid), options | uapi::WEXITED, None, true)
 }
 
-/// Makes `call` until no signal interrupts it.
-#[inline]
-fn again<T>(call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            result => return result,
-        }
-    }
-}
-
-fn raw_waitid(
+fn wait(
     target: Target,
     options: u32,
-    usage: *mut Rusage,
+    usage: Option<&mut Rusage>,
+    mut by_wait4: bool,
 ) -> Result<Option<WaitStatus>, Errno> {
+    let usage = usage.map_or(ptr::null_mut(), ptr::from_mut);
     let (kind, id) = match target {
         Target::Pid(pid) => (uapi::P_PID, pid),
         Target::Pidfd(fd) => (uapi::P_PIDFD, fd),
     };
+    let can_be_either = kind == uapi::P_PID && options & uapi::WNOWAIT == 0;
+    let mut refused = !can_be_either;
+    loop {
+        let status = if by_wait4 {
+            raw_wait4(id, options, usage)
+        } else {
+            raw_waitid(kind, id, options, usage)
+        };
+        match status {
+            Err(Errno::EINTR) => {}
+            Err(Errno::ENOSYS | Errno::EPERM) if !refused => {
+                (refused, by_wait4) = (true, !by_wait4);
+            }
+            status => return status,
+        }
+    }
+}
+
+#[inline]
+fn raw_waitid(
+    kind: u32,
+    id: c_int,
+    options: u32,
+    usage: *mut Rusage,
+) -> Result<Option<WaitStatus>, Errno> {
     let mut info = MaybeUninit::<ChildInfo>::zeroed();
     // SAFETY: The kernel writes a `siginfo_t`, and a `rusage` where asked.
     let raw = unsafe {
@@ -236,14 +240,14 @@ fn raw_waitid(
     };
     ret(raw)?;
     // SAFETY: All of it is integers, and was zeroed before.
-    let info = unsafe { info.assume_init() };
+    let info = unsafe { info.assume_init_ref() };
     Ok((info.pid != 0).then(|| WaitStatus::from_siginfo(info.code, info.status)))
 }
 
 #[inline]
 fn raw_wait4(pid: c_int, options: u32, usage: *mut Rusage) -> Result<Option<WaitStatus>, Errno> {
     let mut status: c_int = 0;
-    let status_at = &raw mut status as usize;
+    let (status_at, options) = (&raw mut status as usize, options & !uapi::WEXITED);
     // SAFETY: The kernel writes one integer, and a `rusage` where asked.
     let raw = unsafe {
         sc::syscall4(sc::nr::WAIT4, pid as usize, status_at, options as usize, usage as usize)

@@ -38,10 +38,6 @@ fn doors() -> Vec<Door> {
             let low = LowFds::claim(2).expect("low numbers");
             request.spawn_with(&low, &mut Room::new())
         }),
-        ("plan", |request| {
-            let mut room = Room::new();
-            request.plan(&mut room)?.spawn()
-        }),
         ("spawn_all", together),
         #[cfg(feature = "alloc")]
         ("start", started),

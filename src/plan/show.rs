@@ -62,11 +62,10 @@ impl fmt::Display for Plan<'_> {
             Mode::Fork if self.around.wanted.has(WAITS) => "fork",
             Mode::Fork => "fork: CLONE_VFORK",
         })?;
-        f.write_str(match (self.leave_dead, self.mode) {
-            (false, _) => "",
-            (true, Mode::Vfork | Mode::Stub) => "|CLONE_CHILD_CLEARTID|SIGCHLD",
-            (true, Mode::Fork | Mode::Detached) => "|SIGCHLD",
-        })?;
+        if self.leave_dead {
+            let suspends = matches!(self.mode, Mode::Vfork | Mode::Stub);
+            f.write_str(if suspends { "|CLONE_CHILD_CLEARTID|SIGCHLD" } else { "|SIGCHLD" })?;
+        }
         if self.around.flags() != 0 {
             f.write_char('|')?;
             argument(f, Namespaces, Arg::int(self.around.flags() as isize))?;
@@ -130,16 +129,16 @@ fn line(f: &mut fmt::Formatter<'_>, number: Option<usize>, op: &Op<'_>) -> fmt::
     f.write_char('\n')
 }
 
-/// Prints the signals of `set`: all that follow one another as a range.
+/// Prints the signals of `set`: those between the first and the last of some that follow one another
+/// as a dash.
 fn signals(f: &mut fmt::Formatter<'_>, set: SigSet) -> fmt::Result {
     f.write_str("each of")?;
     for signal in set.iter() {
-        let before = match (set.contains(signal - 1), set.contains(signal + 1)) {
-            (true, true) => continue,
-            (true, false) => '-',
-            (false, _) => ' ',
-        };
-        f.write_char(before)?;
+        let follows = set.contains(signal - 1);
+        if follows && set.contains(signal + 1) {
+            continue;
+        }
+        f.write_str(if follows { "-" } else { " " })?;
         int(f, signal as isize)?;
     }
     Ok(())

@@ -43,7 +43,7 @@ use crate::error::{Cause, Error};
 use crate::fd::Fd;
 use crate::kernel::{Feature, Kernel, Needs};
 use crate::low::{Lent, LowFds};
-use crate::mode::{self, Mode, Modes, Reason};
+use crate::mode::{self, Mode, Reason};
 #[cfg(feature = "std")]
 use crate::plan::HeapBuffer;
 use crate::plan::op::{EPILOGUE, Frame, PROBE};
@@ -299,10 +299,8 @@ impl Request<'_> {
     fn input<'s>(&'s self, kernel: Kernel, mode: Mode, caller: Caller<'s>) -> Input<'s> {
         let kernel = mode::kernel_in(mode, self, kernel, caller.around);
         let mut input = Input::new(self, kernel, mode, caller);
-        // Too many steps may come before a stub, which shows when they are counted.
-        let is_stubs = |error: Error| error.step() == Step::Stub && self.modes == Modes::Any;
-        if mode == Mode::Stub && compile::needed(&input).is_err_and(is_stubs) {
-            input.mode = Mode::Fork;
+        if let (Mode::Stub, Some(stub)) = (mode, self.stub) {
+            input.mode = (stub.settle)(&input);
         }
         input
     }
@@ -316,18 +314,18 @@ impl Plan<'_> {
     /// parent is from when it was compiled: the kernel; its ids, and the pid that a parent death
     /// signal or a wait is checked against; where a terminal's foreground is taken, and on kernels
     /// below 5.5, the signal mask; on those also the signals that are ignored. So it belongs to
-    /// the process that compiled it. One that has installed a seccomp filter had better compile it
-    /// anew: each spawn of the old plan finds out what is refused, and does as
-    /// [`Request::spawn`] would.
+    /// the process that compiled it, and a process that has installed a seccomp filter compiles it
+    /// anew.
     ///
     /// # Errors
     ///
     /// - [`Step::Environment`] with `EINVAL`, before any process exists: the request
     ///   has no environment of its own. The inherited one may have moved.
-    /// - those of [`Request::spawn`].
+    /// - those of [`Request::spawn`], but for its other tries where the kernel
+    ///   refuses what it offered before.
     pub fn spawn(&self) -> Result<Process, Error> {
         self.may_be_kept()?;
-        self.run().or_else(|error| self.run_again(error))
+        self.run()
     }
 
     /// Refuses a plan whose environment may be another's by now.
@@ -569,7 +567,7 @@ pub(crate) fn probe(known: Kernel, needs: Needs) -> Result<Kernel, Error> {
 }
 
 /// What is tried without, one after the other and then together, until a child
-/// can be made.
+/// can be made. `probe_clone` knows the places of the first two.
 const WISHES: [Feature; 6] = [
     Feature::ClonePidfd,
     Feature::ShareFds,
@@ -581,19 +579,21 @@ const WISHES: [Feature; 6] = [
 
 /// Tries what a spawn would like best, then less.
 fn probe_clone(known: Kernel, needs: Needs) -> Result<Kernel, Errno> {
-    let is_asked = |feature: Feature| match feature {
-        Feature::ClonePidfd => needs.has(Needs::PIDFD),
-        Feature::ShareFds => needs.has(Needs::CLOSE),
-        _ => true,
-    };
+    // A bit for each of the wishes that `needs` knows of.
+    let mut asked = (1u32 << WISHES.len()) - 1;
+    asked &= if needs.has(Needs::PIDFD) { u32::MAX } else { !1 };
+    asked &= if needs.has(Needs::CLOSE) { u32::MAX } else { !2 };
     let mut last = Errno::ENOSYS;
-    for combination in 0..1u32 << WISHES.len() {
-        let wishes = WISHES.into_iter().enumerate();
-        let missing = wishes.filter(|(bit, _)| combination >> bit & 1 == 1).map(|(_, wish)| wish);
-        if !missing.clone().all(is_asked) {
+    for combination in 0..=asked {
+        if combination & !asked != 0 {
             continue;
         }
-        let kernel = missing.fold(known, Kernel::without);
+        let mut kernel = known;
+        for (bit, feature) in WISHES.into_iter().enumerate() {
+            if combination >> bit & 1 == 1 {
+                kernel = kernel.without(feature);
+            }
+        }
         match probe_child(kernel, needs) {
             Err(errno @ (Errno::EINVAL | Errno::EPERM | Errno::ENOSYS)) => last = errno,
             result => return result,

@@ -28,7 +28,7 @@ use crate::argv;
 use crate::capability::{CapSet, Capabilities};
 use crate::compile::sandbox::Program;
 use crate::compile::service::LISTEN_PID;
-use crate::compile::uses_after_moves;
+use crate::compile::{self, Input, uses_after_moves};
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::fd::Fd;
@@ -48,12 +48,20 @@ pub(crate) struct Stub {
     /// Whether a stub moves to another cgroup in less time than it takes to copy the caller's
     /// memory for a child that is made there.
     pub(crate) pays_for_a_move: fn() -> bool,
+    /// The mode of what is compiled: a stub's, or another if too many steps would come before it.
+    pub(crate) settle: fn(&Input<'_>) -> Mode,
     pub(crate) run: fn(&Plan<'_>) -> Result<Process, Error>,
     /// What is left of a kernel where a stub has failed with an errno, if there is another way.
     pub(crate) without: fn(&Request<'_>, Kernel, Option<Errno>) -> Option<Kernel>,
 }
 
-pub(crate) static STUB: Stub = Stub { is_sound, pays_for_a_move, run, without };
+pub(crate) static STUB: Stub = Stub { is_sound, pays_for_a_move, settle, run, without };
+
+fn settle(input: &Input<'_>) -> Mode {
+    // Which shows when they are counted.
+    let is_stubs = |error: Error| error.step() == Step::Stub && input.request.modes == Modes::Any;
+    if compile::needed(input).is_err_and(is_stubs) { Mode::Fork } else { Mode::Stub }
+}
 
 fn without(request: &Request<'_>, kernel: Kernel, errno: Option<Errno>) -> Option<Kernel> {
     if request.modes != Modes::Any || !kernel.has(Feature::ExecMemfd) {
