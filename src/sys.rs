@@ -186,10 +186,17 @@ pub(crate) fn waitid(
 
 /// `wait4(pid, options)`, again after a signal; `None` where `WNOHANG` found nothing. Where a filter
 /// refuses it, `waitid`, which takes a tenth longer, as the kernel fills a `siginfo_t`.
+#[inline]
 pub(crate) fn wait4(pid: c_int, options: u32) -> Result<Option<WaitStatus>, Errno> {
-    wait(Target::Pid(pid), options | uapi::WEXITED, None, true)
+    match raw_wait4(pid, options, ptr::null_mut()) {
+        Err(Errno::EINTR | Errno::ENOSYS | Errno::EPERM) => {
+            wait(Target::Pid(pid), options | uapi::WEXITED, None, true)
+        }
+        result => result,
+    }
 }
 
+#[inline(never)]
 fn wait(
     target: Target,
     options: u32,
