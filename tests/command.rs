@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -61,6 +61,88 @@ macro_rules! program {
         seen.push((status.signal(), Vec::new(), Vec::new()));
         seen
     }};
+}
+
+#[test]
+fn a_stream_may_be_whatever_std_makes_a_stream_of() {
+    macro_rules! seen_with {
+        ($process:path) => {{
+            use $process as process;
+            let shell = |script: &str| {
+                let mut shell = process::Command::new("sh");
+                shell.args(["-c", script]);
+                shell
+            };
+            // Whether both streams of the child are that one of its parent.
+            let are = |parents: u8| {
+                let each = [1, 2].map(|fd| {
+                    format!("[ \"$(readlink /proc/$$/fd/{fd})\" = \"$(readlink /proc/$PPID/fd/{parents})\" ]")
+                });
+                shell(&each.join(" && "))
+            };
+            let seen = [
+                are(1).stdout(std::io::stdout()).stderr(std::io::stdout()).status(),
+                are(2).stdout(std::io::stderr()).stderr(std::io::stderr()).status(),
+            ];
+            // Ends of pipes to another child of std's.
+            let piped = std::process::Stdio::piped;
+            let mut first = std::process::Command::new("sh")
+                .args(["-c", "echo a; echo b >&2"])
+                .stdout(piped())
+                .stderr(piped())
+                .spawn()
+                .expect("sh");
+            let cat = |from: process::Stdio| {
+                let output = process::Command::new("cat").stdin(from).output().expect("cat");
+                String::from_utf8(output.stdout).expect("text")
+            };
+            let out = cat(first.stdout.take().expect("a pipe").into());
+            let err = cat(first.stderr.take().expect("a pipe").into());
+            first.wait().expect("our child");
+            let mut last = std::process::Command::new("cat")
+                .stdin(piped())
+                .stdout(piped())
+                .spawn()
+                .expect("cat");
+            let to_last = last.stdin.take().expect("a pipe");
+            shell("echo c").stdout(to_last).status().expect("sh");
+            let last = last.wait_with_output().expect("our child").stdout;
+            let codes = seen.map(|status| status.expect("sh").code());
+            (codes, out, err, String::from_utf8(last).expect("text"))
+        }};
+    }
+    isolated(|| {
+        // So that the two are not the same file, wherever the tests are run.
+        let dir = TempDir::new();
+        let file = std::fs::File::create(dir.path().join("stdout")).expect("a new file");
+        let before = std::io::stdout().as_fd().try_clone_to_owned().expect("a descriptor");
+        let becomes = |file: &dyn AsRawFd| {
+            // SAFETY: Nobody in this process relies on what its standard output is.
+            assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 1) }, 1);
+        };
+        becomes(&file);
+        let (ours, stds) = (seen_with!(rawspawn), seen_with!(std::process));
+        becomes(&before);
+        assert_eq!(ours, stds);
+        assert_eq!(ours, ([Some(0); 2], "a\n".into(), "b\n".into(), "c\n".into()));
+    });
+}
+
+#[cfg(has_io_pipe)]
+#[test]
+fn a_stream_may_be_an_end_of_a_pipe_of_stds() {
+    isolated(|| {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let (mut seen, to_us) = std::io::pipe().expect("a pipe");
+        // The command has both ends until it goes, and `cat` must see its own end of input.
+        let mut cat = Command::new("cat").stdin(reader).stdout(to_us).spawn().expect("cat");
+        writer.write_all(b"through").expect("cat reads");
+        drop(writer);
+        let mut text = String::new();
+        seen.read_to_string(&mut text).expect("a pipe");
+        assert_eq!(text, "through");
+        assert!(cat.wait().expect("our child").success());
+    });
 }
 
 #[test]

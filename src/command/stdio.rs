@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::process;
 use std::vec::Vec;
 
 use crate::fd::{Fd, pipe};
@@ -24,6 +25,10 @@ enum Kind {
     Null,
     Piped,
     Fd(OwnedFd),
+    /// The parent's standard output.
+    Stdout,
+    /// The parent's standard error.
+    Stderr,
 }
 
 /// An action, and the ends of a pipe: the child's and the parent's.
@@ -58,6 +63,8 @@ impl Stdio {
         Ok(match &self.0 {
             Kind::Inherit => (None, None),
             Kind::Fd(fd) => (map(fd.as_raw_fd()), None),
+            Kind::Stdout => (map(1), None),
+            Kind::Stderr => (map(2), None),
             Kind::Null => {
                 // O_RDONLY and O_WRONLY, everywhere.
                 let (path, flags) = (c"/dev/null", i32::from(!reads));
@@ -72,12 +79,14 @@ impl Stdio {
     }
 
     /// The same for `std::process`.
-    pub(super) fn to_std(&self) -> io::Result<std::process::Stdio> {
+    pub(super) fn to_std(&self) -> io::Result<process::Stdio> {
         Ok(match &self.0 {
-            Kind::Inherit => std::process::Stdio::inherit(),
-            Kind::Null => std::process::Stdio::null(),
-            Kind::Piped => std::process::Stdio::piped(),
+            Kind::Inherit => process::Stdio::inherit(),
+            Kind::Null => process::Stdio::null(),
+            Kind::Piped => process::Stdio::piped(),
             Kind::Fd(fd) => fd.try_clone()?.into(),
+            Kind::Stdout => io::stdout().into(),
+            Kind::Stderr => io::stderr().into(),
         })
     }
 }
@@ -94,9 +103,36 @@ impl From<Fd> for Stdio {
     }
 }
 
-impl From<File> for Stdio {
-    fn from(file: File) -> Self {
-        OwnedFd::from(file).into()
+/// From what std has that owns a descriptor.
+macro_rules! from_std {
+    ($($owner:ty),+) => {
+        $(impl From<$owner> for Stdio {
+            fn from(owner: $owner) -> Self {
+                OwnedFd::from(owner).into()
+            }
+        })+
+    };
+}
+from_std!(File, process::ChildStdin, process::ChildStdout, process::ChildStderr);
+#[cfg(has_io_pipe)]
+mod of_pipes {
+    // Rust 1.87, which build.rs looks for.
+    #![allow(clippy::incompatible_msrv)]
+    use super::{OwnedFd, Stdio, io};
+    from_std!(io::PipeReader, io::PipeWriter);
+}
+
+impl From<io::Stdout> for Stdio {
+    /// The parent's standard output.
+    fn from(_: io::Stdout) -> Self {
+        Self(Kind::Stdout)
+    }
+}
+
+impl From<io::Stderr> for Stdio {
+    /// The parent's standard error.
+    fn from(_: io::Stderr) -> Self {
+        Self(Kind::Stderr)
     }
 }
 
