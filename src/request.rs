@@ -286,6 +286,7 @@ impl<'a> Hook<'a> {
     /// // SAFETY: The two are those of the C library of this program.
     /// let library = unsafe { CLibrary::new(libc::fork, libc::__errno_location) };
     /// let mut request = Request::new(Exec::Path(c"/bin/true"), argv![c"true"]);
+    /// request.env(argv![]);
     /// // SAFETY: The hook makes a system call.
     /// request.hook(unsafe { Hook::forked(library, hook, ptr::null_mut()) });
     /// assert!(request.spawn(&mut Buffer::<16>::new())?.wait()?.success());
