@@ -151,9 +151,11 @@ impl Kernel {
         .without(Feature::Pidfd);
 
     /// What the running kernel offers, found out by the first call in this
-    /// process: some harmless calls and, where `clone3` is missing, a child that exits at once. (No
-    /// child where it would be in another PID namespace than the caller; then nothing is
-    /// remembered.) A spawn finds out no more than it needs.
+    /// process: some calls that change nothing and, where `clone3` is missing, children that exit at
+    /// once. (No child where it would be in another PID namespace than the caller; then nothing is
+    /// remembered.) A spawn finds out no more than it needs; this finds out all, and a seccomp filter
+    /// that kills for one of these calls ends the process: `close_range`, `clone3`, `pidfd_open`,
+    /// `execveat`, `uname`.
     ///
     /// # Errors
     ///

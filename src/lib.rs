@@ -1,9 +1,9 @@
 //! A process spawner for Linux that executes raw system calls only.
 //!
 //! A [`Request`] says what is wanted. It is compiled in the parent to a [`Plan`],
-//! a flat list of system calls, which the child executes in a loop of some 60
+//! a flat list of system calls, which the child executes in a loop of some 90
 //! instructions: without a stack, without a C library, in the parent's memory
-//! where that is safe, and else in a copy. What the child is going to do can be
+//! where that is safe, and else in a copy or in a small program of its own. What the child is going to do can be
 //! printed before it does it:
 //!
 //! ```
@@ -20,7 +20,7 @@
 //! ```
 //!
 //! An error names the [`Step`] that failed, and whatever fails, the parent is as
-//! it was.
+//! it was: no child, no zombie, no descriptor is left of it.
 //!
 //! ```
 //! use rawspawn::{Buffer, CurrentDir, Errno, Exec, Request, Step, argv};
@@ -41,7 +41,8 @@
 //!
 //! # Threads and async
 //!
-//! A spawn holds no lock and keeps no global state but what the kernel offers.
+//! A spawn holds no lock and keeps no global state but what the kernel offers and, for a
+//! second, whether somebody traces.
 //! It suspends the calling thread until the child has executed its program, and
 //! no other; a start (`Request::start`) does not suspend it either. A `Request` can be
 //! shared by threads, each with storage of its own.

@@ -919,10 +919,10 @@ impl<'a> Request<'a> {
     /// Installs a seccomp filter, a BPF program such as a compiler for policies makes.
     ///
     /// With [`no_new_privs`](Self::no_new_privs) it is the last thing before exec, and
-    /// must allow `execve` alone; it must allow `exit_group`, or a failed exec ends in a
-    /// loop, and `write`, or an error in a stub is but a dead child. Without, it takes
-    /// `CAP_SYS_ADMIN`, and must also allow all that comes after the limits, in the order of
-    /// [`Step`](crate::Step).
+    /// must allow `execve` alone. If it refuses `exit_group` and `exit` too, a child whose exec
+    /// failed ends by an illegal instruction, and the error is the same; if it refuses `write`, an
+    /// error in a stub is but a dead child. Without, it takes `CAP_SYS_ADMIN`, and must also allow
+    /// all that comes after the limits, in the order of [`Step`](crate::Step).
     ///
     /// # Errors
     ///
@@ -931,7 +931,8 @@ impl<'a> Request<'a> {
     ///
     /// # Kernel
     ///
-    /// Linux 3.17.
+    /// Linux 3.17. Below 5.16 the child shares no memory: a signal that dumps core, such as a filter
+    /// kills by, would end the caller too.
     ///
     /// # See
     ///
@@ -1307,13 +1308,15 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Asks for a pidfd of the child, in the same system call that makes it.
+    /// Asks for a pidfd of the child, in the same system call that makes it; where that gives none,
+    /// once the child has executed its program. It is neither 0, 1 nor 2, nor a number that the
+    /// request names.
     ///
     /// # Errors
     ///
     /// - [`Step::Clone`](crate::Step::Clone) with `EMFILE`: no descriptor left.
     /// - [`Step::Pidfd`](crate::Step::Pidfd) with `ENOSYS`, before any process
-    ///   exists: the kernel has none.
+    ///   exists: the kernel has none; with `EMFILE`: no descriptor left. The child is ended then.
     ///
     /// # Kernel
     ///
@@ -1389,7 +1392,9 @@ impl<'a> Request<'a> {
     }
 
     /// Takes `kernel` for what the running kernel offers, instead of what was
-    /// found out: to test what happens on an older one, or to pin a choice.
+    /// found out: to test what happens on an older one, or to pin a choice. Nothing is asked then,
+    /// so that a seccomp filter which kills meets no question; and nothing else is tried if the kernel
+    /// refuses something, but for a fork in place of a stub.
     pub const fn kernel(&mut self, kernel: Kernel) -> &mut Self {
         self.kernel = Some(kernel);
         self

@@ -29,8 +29,8 @@ use crate::signal::SigSet;
 ///
 /// - Descriptors that are not named are closed, whatever their flags, but for those that a hook
 ///   makes inheritable: [`other_fds`](Self::other_fds) says otherwise.
-/// - [`pre_exec`](Self::pre_exec), [`uid`](Self::uid) and their like are the only
-///   reasons for a copy of the parent's memory. Everything else is as fast.
+/// - With [`pre_exec`](Self::pre_exec) the child is a fork, as with std. Without, it has a copy of the
+///   parent's memory only where it must not share that and no stub will do: see [`Reason`](crate::Reason).
 /// - All options of the core are here too, and deadlines, and pidfds.
 ///
 /// ```

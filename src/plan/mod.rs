@@ -41,8 +41,10 @@ use op::{Arg, Call, IntoArg, Op, Tag, flags, flags_of};
 /// Room for a plan of up to `OPS` system calls and `WORDS` machine words of
 /// texts, such as the paths of a search.
 ///
-/// A spawn that needs more fails with [`Step::Plan`] and `ENOBUFS`;
-/// [`Request::needed`](crate::Request::needed) says how much it takes.
+/// A spawn that needs more fails with [`Step::Plan`] and `ENOBUFS`, before any process exists;
+/// [`Request::needed`](crate::Request::needed) says how much it takes. With 16 ops there is room for
+/// a request without options on every kernel and in every filter, and for a few options more:
+/// most take one op each.
 pub struct Buffer<const OPS: usize = 48, const WORDS: usize = 256> {
     ops: [MaybeUninit<Op<'static>>; OPS],
     words: [MaybeUninit<usize>; WORDS],

@@ -131,6 +131,11 @@ pub enum Step {
     /// The end of a child that failed, `exit_group(2)`.
     Exit,
     /// The child as a whole: it died before it executed the program.
+    ///
+    /// A child whose step failed never counts as a success. One that was killed may, if another
+    /// thread waits for every child of every kind (waitpid(2), `__WALL`) and reaps it first: the
+    /// kernel then answers as for one that has executed. So it may where a filter refuses both
+    /// `wait4` and `waitid`.
     Child,
     /// The pidfd of the child.
     Pidfd,

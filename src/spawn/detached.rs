@@ -34,6 +34,10 @@ impl Request<'_> {
     /// As [`spawn`](Self::spawn). Below Linux 5.9, and with [`exec_fd`](Self::exec_fd) below
     /// 5.11, the caller is held: to close descriptors takes a stack.
     ///
+    /// If a filter has come meanwhile, the start does without what it refuses: without
+    /// `close_range`, for which it asks each time, and without a way to make a child. What only
+    /// the child meets is an error of [`Pending::finish`], as nobody can start it anew by then.
+    ///
     /// # See
     ///
     /// clone(2), `CLONE_CHILD_CLEARTID`.
@@ -117,7 +121,8 @@ impl OwnedPlan {
     }
 
     /// Starts the program and returns at once, as [`Request::start`] does: nothing is
-    /// compiled or copied any more.
+    /// compiled or copied any more. Nor is it tried in another way, if a filter has come that refuses
+    /// what the plan was compiled for.
     ///
     /// # Errors
     ///

@@ -70,11 +70,16 @@ impl Request<'_> {
     ///   ([`leave_dead`](Self::leave_dead)).
     ///
     /// The child of a spawn that failed is gone, has sent no `SIGCHLD`, and was
-    /// no child to a `waitpid(-1)` of another thread, but for one that would have been left.
+    /// no child to a `waitpid(-1)` of another thread. Others did, and were, from the start: one that
+    /// would have been left, one that a C library forks for a [hook](crate::Hook::forked), and a plain
+    /// fork for an emulator or a tracer; and one that fails in a stub ([`Mode::Stub`]), from the
+    /// exec of that on.
     ///
     /// # Kernel
     ///
-    /// Linux 4.7. See [`Feature`] for what newer ones add.
+    /// Linux 4.7. See [`Feature`] for what newer ones add. If a filter has come that refuses what
+    /// the kernel offered before, the spawn finds out, and does without in the same call, unless
+    /// its child has run a hook or opened a file with `O_EXCL` by then.
     pub fn spawn<'s>(&self, storage: impl Into<Storage<'s>>) -> Result<Process, Error> {
         self.spawn_in(storage.into())
     }
@@ -128,7 +133,13 @@ impl Request<'_> {
     }
 
     /// How much room [`spawn`](Self::spawn) and [`spawn_with`](Self::spawn_with) need, at most:
-    /// for whatever they may try, on this kernel and if it refuses calls from now on.
+    /// for whatever they may try, on this kernel and if it refuses calls from now on; in a stub or
+    /// a fork, with low numbers for high ones, and whether all descriptors that are named are open
+    /// or not. A plan may be shorter. Where [`kernel`](Self::kernel) says what there is, it is for
+    /// that one.
+    ///
+    /// A spawn in less room, whose first plan fits and whose next does not, gives the error that the
+    /// next was to mend.
     ///
     /// # Errors
     ///
@@ -314,8 +325,8 @@ impl Plan<'_> {
     /// parent is from when it was compiled: the kernel; its ids, and the pid that a parent death
     /// signal or a wait is checked against; where a terminal's foreground is taken, and on kernels
     /// below 5.5, the signal mask; on those also the signals that are ignored. So it belongs to
-    /// the process that compiled it, and a process that has installed a seccomp filter compiles it
-    /// anew.
+    /// the process that compiled it. It is not tried in another way if the kernel refuses what it
+    /// offered before: a process that has installed a seccomp filter compiles it anew.
     ///
     /// # Errors
     ///
